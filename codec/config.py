@@ -1,0 +1,177 @@
+"""What both ends of a call must share: the shape of the networks and the steps of the quantiser.
+
+``CodecConfig`` is saved as JSON beside the weights and confirmed at the start of a call. The paper is Mallya, Wang and
+Liu, "Implicit Warping for Animation with Image Sets", NeurIPS 2022 (arXiv 2210.01794), and its supplement, section C.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from codec.errors import ConfigError
+
+WIRE_VERSION = 1
+CLOCK_RATE_HZ = 90_000
+RTP_CODEC_NAME = "X-WARPCALL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecConfig:
+    """Shape of the networks and of the bitstream; one instance describes one model."""
+
+    name: str
+    """Name of the preset."""
+    image_size: int = 256
+    """Height and width of the coded picture, pixels."""
+    num_keypoints: int = 20
+    """Keypoints a frame (K)."""
+    location_bits: int = 9
+    """Bits of a quantised x or y."""
+    strength_bits: int = 5
+    """Bits of a quantised strength."""
+
+    detector_width: int = 32
+    """Channels after the detector's first DownBlock; doubled by each further one."""
+    detector_max_width: int = 1024
+    """Upper limit of the detector's channels."""
+    detector_blocks: int = 5
+    """DownBlocks of the detector's hourglass."""
+    detector_temperature: float = 0.1
+    """Temperature of the spatial softmax."""
+    keypoint_variance: float = 0.01
+    """Variance of the Gaussians of the spatial keypoint representation, in [-1, 1] coordinates."""
+
+    attention_stride: int = 4
+    """Pixels of the picture per cell of the attention's grid, each way: 4 in the paper."""
+    unet_width: int = 64
+    """Channels after the first DownBlock of the query and key U-nets."""
+    unet_max_width: int = 512
+    """Upper limit of the U-nets' channels."""
+    unet_blocks: int = 4
+    """DownBlocks of the query and key U-nets."""
+    key_dim: int = 256
+    """Channels of queries and keys (d)."""
+    value_dim: int = 256
+    """Channels of the values (d')."""
+    num_extra_keys: int = 64
+    """Learned extra key-value pairs; 0 switches them off (the paper's ablation)."""
+    residual_connection: bool = True
+    """Whether the attention's residual connection is on (the paper's ablation)."""
+
+    decoder_width: int = 256
+    """Channels of the decoder's residual blocks."""
+    decoder_blocks: int = 8
+    """Residual blocks of the decoder: 8 in the paper."""
+
+    anchored_keypoints: bool = False
+    """Start each keypoint's heat map around an anchor of its own (ours; the paper has none)."""
+    canonical_motion: bool = False
+    """Encode positions in a canonical frame that keypoints move pixels to (ours, see ``model.query_key``)."""
+    warped_pixels: bool = False
+    """Carry the references' own pixels along the attention's correspondences (ours, see ``model.generator``)."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: a field is out of range; the message gives its name and value.
+        """
+        for field, low, high in (
+            ("image_size", 32, 4096),
+            ("num_keypoints", 1, 64),
+            ("location_bits", 4, 12),
+            ("strength_bits", 1, 12),
+            ("detector_blocks", 1, 8),
+            ("unet_blocks", 1, 8),
+            ("num_extra_keys", 0, 4096),
+            ("decoder_blocks", 1, 32),
+        ):
+            value = getattr(self, field)
+            if not low <= value <= high:
+                raise ConfigError(f"{field} is {value}; it must lie in [{low}, {high}]")
+        if self.attention_stride not in (2, 4, 8, 16):
+            raise ConfigError(f"attention_stride is {self.attention_stride}; it must be 2, 4, 8 or 16")
+        multiple = max(self.attention_stride << self.unet_blocks, 4 << self.detector_blocks)
+        if self.image_size % multiple:
+            raise ConfigError(f"image_size is {self.image_size}; it must be a multiple of {multiple} for this config")
+
+    @property
+    def grid_size(self) -> int:
+        """Cells of the attention's grid, each way."""
+        return self.image_size // self.attention_stride
+
+    def to_json(self) -> str:
+        """Return the config as canonical JSON (sorted keys)."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> CodecConfig:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ConfigError: not JSON, an unknown field, or a value out of range.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            return cls(**fields)
+        except (json.JSONDecodeError, TypeError) as error:
+            raise ConfigError(f"not a codec config: {error}") from error
+
+
+def compact_256() -> CodecConfig:
+    """Return the embedded default: live on two CPU cores."""
+    return CodecConfig(
+        name="compact-256",
+        detector_width=32,
+        detector_max_width=128,
+        detector_blocks=4,
+        attention_stride=8,
+        unet_width=64,
+        unet_max_width=128,
+        unet_blocks=3,
+        key_dim=64,
+        value_dim=96,
+        num_extra_keys=16,
+        decoder_width=96,
+        decoder_blocks=4,
+        anchored_keypoints=True,
+        canonical_motion=True,
+        warped_pixels=True,
+    )
+
+
+def paper_256() -> CodecConfig:
+    """Return the paper's network at 256x256."""
+    return CodecConfig(name="paper-256")
+
+
+def paper_512() -> CodecConfig:
+    """Return the paper's network at 512x512 (finetuned from 256x256)."""
+    return CodecConfig(name="paper-512", image_size=512)
+
+
+def paper_384() -> CodecConfig:
+    """Return the paper's network at 384x384 (TED-talk)."""
+    return CodecConfig(name="paper-384", image_size=384)
+
+
+PRESETS = {
+    "compact-256": compact_256,
+    "paper-256": paper_256,
+    "paper-512": paper_512,
+    "paper-384": paper_384,
+}
+
+
+def preset(name: str) -> CodecConfig:
+    """Return a preset by name.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]()
