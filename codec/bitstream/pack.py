@@ -1,0 +1,69 @@
+"""Stage 5 of 8: envelope and zstd around a message, and back.
+
+    message -> [version and form, 1 byte][message, plain or compressed] -> payload
+
+The envelope's high four bits are the wire version, its low four the form of what follows. A compressed body is a zstd
+frame (RFC 8878) without its four magic bytes. The smaller form is sent: one frame of keypoints is high-entropy and
+stays plain (docs/wire-format.md has the figures), a list of strings or hashes may not.
+"""
+
+from __future__ import annotations
+
+import zstandard
+
+from codec.config import WIRE_VERSION
+from codec.errors import BitstreamError, VersionError
+
+PLAIN, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
+ZSTD_MAGIC = zstandard.FRAME_HEADER
+MIN_COMPRESSIBLE_BYTES = 64
+ZSTD_LEVEL = 12
+MAX_WINDOW_BYTES = 1 << 20
+
+
+def pack(message: bytes) -> bytes:
+    """Wrap a message in the smallest form."""
+    body, form = message, PLAIN
+    if len(message) >= MIN_COMPRESSIBLE_BYTES:
+        compressed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(message).removeprefix(ZSTD_MAGIC)
+        if len(compressed) < len(message):
+            body, form = compressed, ZSTD
+    return bytes([WIRE_VERSION << 4 | form]) + body
+
+
+def unpack(payload: bytes, max_bytes: int) -> bytes:
+    """Unwrap a message.
+
+    Args:
+        payload: bytes from the network.
+        max_bytes: the largest message to accept; checked before anything of its size is allocated.
+
+    Raises:
+        VersionError: another wire version.
+        BitstreamError: empty, oversized or corrupt, or of a form that this version does not have.
+    """
+    if not payload:
+        raise BitstreamError("payload is empty")
+    version, form = payload[0] >> 4, payload[0] & 15
+    if version != WIRE_VERSION:
+        raise VersionError(f"payload has wire version {version}; this build speaks {WIRE_VERSION}")
+    if form not in (PLAIN, ZSTD):
+        what = "needs a dictionary" if form == ZSTD_DICTIONARY else f"has the unknown form {form}"
+        raise BitstreamError(f"payload {what}; wire version {WIRE_VERSION} has plain (0) and zstd (1)")
+    if len(payload) - 1 > max_bytes:
+        raise BitstreamError(f"payload has {len(payload)} bytes; at most {max_bytes + 1} are valid")
+    return payload[1:] if form == PLAIN else _decompress(payload[1:], max_bytes)
+
+
+def _decompress(body: bytes, max_bytes: int) -> bytes:
+    frame = ZSTD_MAGIC + body
+    try:
+        header = zstandard.get_frame_parameters(frame)
+        if header.dict_id:
+            raise BitstreamError(f"zstd body needs dictionary {header.dict_id}; this build has none")
+        if header.content_size > max_bytes:
+            raise BitstreamError(f"zstd body claims {header.content_size} bytes; at most {max_bytes} are valid")
+        decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
+        return decompressor.decompress(frame, max_output_size=max_bytes, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise BitstreamError(f"zstd body is corrupt: {error}") from error
