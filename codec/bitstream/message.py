@@ -46,13 +46,13 @@ class FrameFields:
 
     Attributes:
         number: frame counter modulo 2**16.
-        model: of a keyframe, the first bytes of the model's SHA-256; None in a predicted frame.
+        model: of a keyframe, the first bytes of the model's SHA-256; empty in a predicted frame.
         base: of a predicted frame, its base's number; None in a keyframe.
         coded: packed values or coded differences.
     """
 
     number: int
-    model: bytes | None
+    model: bytes
     base: int | None
     coded: bytes
 
@@ -83,7 +83,7 @@ def frame_from_bytes(message: bytes) -> FrameFields:
         return FrameFields(frame.number, frame.model, None, frame.coded)
     if kind == "base":
         _check_range("base distance", frame.base, 1, WINDOW)
-        return FrameFields(frame.number, None, (frame.number - frame.base) % NUM_NUMBERS, frame.coded)
+        return FrameFields(frame.number, b"", (frame.number - frame.base) % NUM_NUMBERS, frame.coded)
     raise BitstreamError("frame has neither a model identity nor a base")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from codec.bitstream.entropy import code_differences, pack_values, read_differences, unpack_values
 from codec.bitstream.message import (
+    MODEL_BYTES,
     NUM_NUMBERS,
     WINDOW,
     FrameFields,
@@ -29,7 +30,6 @@ from codec.errors import ConfigError, MissingBaseError, ModelMismatchError
 from codec.structs import CodedFrame, EncodedFrame, Integers, QuantisedKeypoints
 
 MAX_FRAME_BYTES = 1024
-MODEL_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class StreamWriter:
 
     def _predicted(self, number: int, values_K3: Integers, base_number: int) -> bytes:
         coded = code_differences(differences(values_K3, self._window[base_number]))
-        return pack(frame_to_bytes(FrameFields(number, None, base_number, coded)))
+        return pack(frame_to_bytes(FrameFields(number, b"", base_number, coded)))
 
 
 class StreamReader:
@@ -153,8 +153,9 @@ class StreamReader:
 
     def _keyframe(self, fields: FrameFields) -> Integers:
         if fields.model != self._model:
-            theirs = fields.model.hex() if fields.model else "none"
-            raise ModelMismatchError(f"frame was coded for model {theirs}; the one loaded is {self._model.hex()}")
+            raise ModelMismatchError(
+                f"frame was coded for model {fields.model.hex()}; the one loaded is {self._model.hex()}"
+            )
         num_keypoints = self._config.num_keypoints
         values = unpack_values(fields.coded, value_bits(self._config) * num_keypoints)
         return np.array(values, dtype=np.int32).reshape(num_keypoints, 3)
