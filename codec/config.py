@@ -33,6 +33,8 @@ class CodecConfig:
     strength_bits: int = 5
     """Bits of a quantised strength."""
 
+    detector_size: int = 64
+    """Height and width of the picture that the keypoint detector sees, pixels: 1/4 in the paper."""
     detector_width: int = 32
     """Channels after the detector's first DownBlock; doubled by each further one."""
     detector_max_width: int = 1024
@@ -46,6 +48,8 @@ class CodecConfig:
 
     attention_stride: int = 4
     """Pixels of the picture per cell of the attention's grid, each way: 4 in the paper."""
+    unet_size: int = 64
+    """Height and width of the query and key U-nets' maps: 1/4 of the picture in the paper."""
     unet_width: int = 64
     """Channels after the first DownBlock of the query and key U-nets."""
     unet_max_width: int = 512
@@ -66,6 +70,8 @@ class CodecConfig:
     decoder_blocks: int = 8
     """Residual blocks of the decoder: 8 in the paper."""
 
+    batch_norm: bool = True
+    """Whether blocks are normalised over the batch."""
     anchored_keypoints: bool = False
     """Start each keypoint's heat map around an anchor of its own (ours; the paper has none)."""
     canonical_motion: bool = False
@@ -94,9 +100,15 @@ class CodecConfig:
                 raise ConfigError(f"{field} is {value}; it must lie in [{low}, {high}]")
         if self.attention_stride not in (2, 4, 8, 16):
             raise ConfigError(f"attention_stride is {self.attention_stride}; it must be 2, 4, 8 or 16")
-        multiple = max(self.attention_stride << self.unet_blocks, 4 << self.detector_blocks)
-        if self.image_size % multiple:
-            raise ConfigError(f"image_size is {self.image_size}; it must be a multiple of {multiple} for this config")
+        for field, multiple in (
+            ("image_size", max(self.attention_stride, 8)),
+            ("detector_size", 1 << self.detector_blocks),
+            ("unet_size", 1 << self.unet_blocks),
+        ):
+            if getattr(self, field) % multiple or getattr(self, field) <= 0:
+                raise ConfigError(f"{field} is {getattr(self, field)}; it must be a positive multiple of {multiple}")
+        if self.unet_size % self.grid_size:
+            raise ConfigError(f"unet_size is {self.unet_size}; it must be a multiple of the grid, {self.grid_size}")
 
     @property
     def grid_size(self) -> int:
@@ -129,6 +141,7 @@ def compact_256() -> CodecConfig:
         detector_max_width=128,
         detector_blocks=4,
         attention_stride=8,
+        unet_size=32,
         unet_width=64,
         unet_max_width=128,
         unet_blocks=3,
@@ -137,6 +150,7 @@ def compact_256() -> CodecConfig:
         num_extra_keys=16,
         decoder_width=96,
         decoder_blocks=4,
+        batch_norm=False,
         anchored_keypoints=True,
         canonical_motion=True,
         warped_pixels=True,
@@ -150,12 +164,12 @@ def paper_256() -> CodecConfig:
 
 def paper_512() -> CodecConfig:
     """Return the paper's network at 512x512 (finetuned from 256x256)."""
-    return CodecConfig(name="paper-512", image_size=512)
+    return CodecConfig(name="paper-512", image_size=512, detector_size=128, unet_size=128)
 
 
 def paper_384() -> CodecConfig:
     """Return the paper's network at 384x384 (TED-talk)."""
-    return CodecConfig(name="paper-384", image_size=384)
+    return CodecConfig(name="paper-384", image_size=384, detector_size=96, unet_size=96)
 
 
 PRESETS = {

@@ -1,0 +1,97 @@
+"""The receiving half of the pipe: bytes to image (stages 5 to 2, then 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from codec.bitstream.quantise import dequantise
+from codec.bitstream.stream import StreamReader
+from codec.errors import ConfigError, ReferenceImageError
+from codec.frames import Rgb, image_from_rgb, rgb_from_image
+from codec.loading import Model
+from codec.model.generator import Generated, ReferenceFeatures, ReferenceMemory
+from codec.structs import CodedFrame
+
+
+class Decoder:
+    """Rebuild pictures from messages and reference pictures.
+
+    ``parse`` is cheap and keeps the stream's prediction state; ``generate`` runs the network. They may be called from
+    different threads.
+
+    Args:
+        model: the networks.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.reader = StreamReader(model.config, model.sha256)
+        self._memory: ReferenceMemory | None = None
+        self._features: dict[bytes, ReferenceFeatures] = {}
+
+    @property
+    def num_references(self) -> int:
+        """How many reference pictures it rebuilds from."""
+        return 0 if self._memory is None else self._memory.image_BRCHW.shape[1]
+
+    def set_references(self, rgbs: Sequence[Rgb]) -> None:
+        """Use these reference pictures from now on; only those that are new are computed.
+
+        Args:
+            rgbs: each uint8 (S, S, 3).
+
+        Raises:
+            ConfigError: a picture has another size than the model's.
+        """
+        size = self.model.config.image_size
+        features: dict[bytes, ReferenceFeatures] = {}
+        for rgb in rgbs:
+            if rgb.shape != (size, size, 3):
+                raise ConfigError(f"reference is {rgb.shape}; the model takes ({size}, {size}, 3)")
+            name = rgb.tobytes()
+            features[name] = self._features[name] if name in self._features else self.encode_reference(rgb)
+        with torch.inference_mode():
+            self._memory = self.model.generator.combine(list(features.values())) if features else None
+        self._features = features
+
+    def encode_reference(self, rgb: Rgb) -> ReferenceFeatures:
+        """Compute all that frames need of one reference picture."""
+        with torch.inference_mode():
+            image_BCHW = image_from_rgb(rgb).to(self.model.device)
+            return self.model.generator.encode_reference(image_BCHW, self.model.generator.detect(image_BCHW))
+
+    def parse(self, payload: bytes) -> CodedFrame:
+        """Read one message.
+
+        Raises:
+            CodecError: it cannot be decoded; see the tree in ``codec.errors``.
+        """
+        return self.reader.read(payload)
+
+    def generate(self, frame: CodedFrame) -> Rgb:
+        """Rebuild the picture of a frame, uint8 (S, S, 3).
+
+        Raises:
+            ReferenceImageError: there is no reference picture yet.
+        """
+        return rgb_from_image(self.generate_all(frame).image_BCHW)
+
+    def generate_all(self, frame: CodedFrame) -> Generated:
+        """Rebuild a frame and return all that the network made on the way.
+
+        Raises:
+            ReferenceImageError: there is no reference picture yet.
+        """
+        memory = self._memory
+        if memory is None:
+            raise ReferenceImageError("no reference picture yet")
+        keypoints = dequantise(frame.keypoints, self.model.config).to(self.model.device)
+        with torch.inference_mode():
+            generated: Generated = self.model.generator(keypoints, memory)
+        return generated
+
+    def decode(self, payload: bytes) -> Rgb:
+        """Read one message and rebuild its picture: ``generate(parse(payload))``."""
+        return self.generate(self.parse(payload))

@@ -1,0 +1,122 @@
+"""Cross-modal attention: queries of the driving keypoints over the keys of all references together.
+
+    softmax(Q K^T / c) V                                        warped features
+    softmax(Q K^T / c) [source pixels, key] ++ Q -> MLP -> +    residual connection   (both: implicit warping, section 3)
+
+Learned extra key-values stand beside those of the references, so that a cell without a match need not copy a wrong one.
+All columns that are wanted of one attention map go through a single call of PyTorch's scaled-dot-product attention.
+
+Positions are encoded in Q and K. The paper adds a position encoding. With ``canonical_motion`` it is *appended* (ours):
+cosines and sines of the canonical position, so that Q K^T holds a sum of cos(w (p - p')): a sharp peak where positions
+agree, about ``NEIGHBOUR_GAP`` lower one cell away. One more channel carries biases: how much a key asks to be chosen,
+and per reference how alike its pose is to the driving one.
+
+Shape legend: B batch, R references, N cells, M = R * N keys, D key channels, V value channels, E extra keys.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codec.config import CodecConfig
+from codec.model.query_key import Located
+
+NUM_FREQUENCIES = 8
+NEIGHBOUR_GAP = 3.0
+EXTRA_GAP = 5.0
+
+
+class CrossModalAttention(nn.Module):
+    """One attention layer over all references, with residual connection and extra key-values."""
+
+    frequencies_F: Tensor
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.content_dim = content_dim(config)
+        lowest, highest = math.pi / 4, math.pi * config.grid_size / 4
+        exponent_F = torch.linspace(0, 1, NUM_FREQUENCIES)
+        frequencies_F = lowest * (highest / lowest) ** exponent_F
+        self.register_buffer("frequencies_F", frequencies_F, persistent=False)
+        amplitude = NEIGHBOUR_GAP / float((1 - torch.cos(frequencies_F * 2 / config.grid_size)).sum())
+        if config.canonical_motion:
+            self.log_amplitude_F = nn.Parameter(torch.full((NUM_FREQUENCIES,), math.log(amplitude)))
+        if config.num_extra_keys:
+            self.extra_keys_ED = nn.Parameter(torch.randn(config.num_extra_keys, config.key_dim) * 0.02)
+            self.extra_values_EV = nn.Parameter(torch.randn(config.num_extra_keys, config.value_dim) * 0.02)
+            self.extra_bias = nn.Parameter(torch.tensor(2 * NUM_FREQUENCIES * amplitude - EXTRA_GAP))
+        if config.residual_connection:
+            joined = 3 + 2 * self.content_dim
+            self.residual = nn.Sequential(
+                nn.Linear(joined, config.value_dim), nn.ReLU(), nn.Linear(config.value_dim, config.value_dim)
+            )
+
+    def query(self, located: Located) -> Tensor:
+        """Join content and position of the driving cells to queries, (B, N, D)."""
+        return self.join(located, torch.ones_like(located.bias_BN))
+
+    def key(self, located: Located) -> Tensor:
+        """Join content, position and bias of source cells to keys, (B, N, D)."""
+        return self.join(located, located.bias_BN)
+
+    def join(self, located: Located, bias_BN: Tensor) -> Tensor:
+        """Put content, bias channel and encoded position together, (B, N, D)."""
+        if not self.config.canonical_motion:
+            return located.content_BNC + sinusoids(located.position_BNC, self.content_dim)
+        content_BNC = located.content_BNC * self.content_dim**-0.25
+        phase_BNCF = located.position_BNC[..., None].float() * self.frequencies_F
+        scale_F = (0.5 * self.log_amplitude_F).exp()
+        encoded_BNP = torch.cat((phase_BNCF.cos() * scale_F, phase_BNCF.sin() * scale_F), dim=-1).flatten(2)
+        return torch.cat((content_BNC.float(), bias_BN[..., None], encoded_BNP), dim=-1)
+
+    def with_extra(self, keys_BMD: Tensor, values_BMV: Tensor) -> tuple[Tensor, Tensor]:
+        """Append the learned key-values; their columns past the features are zero."""
+        if not self.config.num_extra_keys:
+            return keys_BMD, values_BMV
+        batch = keys_BMD.shape[0]
+        extra_keys_ED = self.extra_keys_ED
+        if self.config.canonical_motion:
+            bias_ED = F.one_hot(torch.tensor(self.content_dim, device=extra_keys_ED.device), self.config.key_dim).to(extra_keys_ED)
+            extra_keys_ED = extra_keys_ED + bias_ED * self.extra_bias
+        extra_values_EV = F.pad(self.extra_values_EV, (0, values_BMV.shape[-1] - self.config.value_dim))
+        return (
+            torch.cat((keys_BMD, extra_keys_ED.to(keys_BMD.dtype).expand(batch, -1, -1)), dim=1),
+            torch.cat((values_BMV, extra_values_EV.to(values_BMV.dtype).expand(batch, -1, -1)), dim=1),
+        )
+
+    def attend(self, query_BND: Tensor, keys_BMD: Tensor, values_BMV: Tensor, dropped_BM: Tensor | None) -> Tensor:
+        """Read the values by softmax(Q K^T / c), (B, N, V).
+
+        Args:
+            query_BND: queries.
+            keys_BMD: keys, extra ones included.
+            values_BMV: the columns to read.
+            dropped_BM: True for keys that must not be read (key/value dropout), or None.
+        """
+        mask = None if dropped_BM is None else ~dropped_BM[:, None, None, :]
+        scale = 1.0 if self.config.canonical_motion else self.config.key_dim**-0.5
+        return F.scaled_dot_product_attention(
+            query_BND[:, None], keys_BMD[:, None], values_BMV[:, None], attn_mask=mask, scale=scale
+        )[:, 0]
+
+    def add_residual(self, features_BNV: Tensor, read_BNC: Tensor, content_BNC: Tensor) -> Tensor:
+        """Add the residual connection: MLP of [warped source pixels, warped key, query], (B, N, value_dim)."""
+        residual_BNV: Tensor = self.residual(torch.cat((read_BNC, content_BNC.to(read_BNC.dtype)), dim=-1))
+        return features_BNV + residual_BNV
+
+
+def content_dim(config: CodecConfig) -> int:
+    """Return the channels of queries and keys that are content, not position or bias."""
+    return config.key_dim - 1 - 4 * NUM_FREQUENCIES if config.canonical_motion else config.key_dim
+
+
+def sinusoids(position_BNC: Tensor, channels: int) -> Tensor:
+    """Encode (x, y) as fixed cosines and sines over octaves, (B, N, channels); channels a multiple of 4."""
+    octaves_F = math.pi * 2.0 ** torch.linspace(-1, 6, channels // 4, device=position_BNC.device)
+    phase_BNCF = position_BNC[..., None].float() * octaves_F
+    return torch.cat((phase_BNCF.cos(), phase_BNCF.sin()), dim=-1).flatten(2).to(position_BNC.dtype)

@@ -1,0 +1,61 @@
+"""The three blocks that every network is made of (supplement, section C and figures 8 and 9).
+
+DownBlock: 3x3 conv, then 2x2 max-pool. UpBlock: 3x3 conv, then 2x bilinear. ResBlock: pre-activation, two 3x3 convs.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def normalisation(channels: int, batch_norm: bool) -> nn.Module:
+    """Return a batch norm, or nothing."""
+    return nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
+
+
+class DownBlock(nn.Module):
+    """Halve height and width: 3x3 conv, norm, ReLU, 2x2 max-pool."""
+
+    def __init__(self, in_channels: int, out_channels: int, batch_norm: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm = normalisation(out_channels, batch_norm)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C', H/2, W/2)."""
+        return F.max_pool2d(F.relu(self.norm(self.conv(x_BCHW))), 2)
+
+
+class UpBlock(nn.Module):
+    """Double height and width: 3x3 conv, norm, ReLU, 2x bilinear."""
+
+    def __init__(self, in_channels: int, out_channels: int, batch_norm: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm = normalisation(out_channels, batch_norm)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C', 2 H, 2 W)."""
+        return F.interpolate(
+            F.relu(self.norm(self.conv(x_BCHW))), scale_factor=2, mode="bilinear", align_corners=False
+        )
+
+
+class ResBlock(nn.Module):
+    """Pre-activation residual block; starts as the identity."""
+
+    def __init__(self, channels: int, batch_norm: bool) -> None:
+        super().__init__()
+        self.norm1 = normalisation(channels, batch_norm)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = normalisation(channels, batch_norm)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.normal_(self.conv2.weight, std=1e-3)
+        nn.init.zeros_(self.conv2.bias) if self.conv2.bias is not None else None
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        y_BCHW = self.conv1(F.relu(self.norm1(x_BCHW)))
+        y_BCHW = self.conv2(F.relu(self.norm2(y_BCHW)))
+        return x_BCHW + y_BCHW

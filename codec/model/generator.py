@@ -1,0 +1,220 @@
+"""Stage 8 of 8: keypoints and references to image (implicit warping, figure 3).
+
+    reference image, keypoints -> key network, value encoder -> ReferenceFeatures   once per reference
+    all ReferenceFeatures -> ReferenceMemory                                         once per change of the set
+    driving keypoints -> query network -> attention over the memory -> decoder       every frame
+
+Ours, when ``warped_pixels`` is on: the attention map is also read as a correspondence. Cell q of the new picture lies at
+the canonical position c(q); in reference r it is found at c(q) + sum_k A(q, k) (p(k) - c(k)) / w_r(q) over the cells k of
+r, w_r(q) = sum_k A(q, k) being the share of r. The references' own pixels are sampled there and mixed by their shares.
+
+Shape legend: B batch, R references, K keypoints, N cells, M keys, D key channels, V value columns, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codec.config import CodecConfig
+from codec.model.attention import CrossModalAttention, content_dim
+from codec.model.grid import cell_centres, resize, sample
+from codec.model.image_decoder import ImageDecoder
+from codec.model.keypoints import KeypointDetector
+from codec.model.query_key import KeyNetwork, QueryNetwork, canonical_places
+from codec.model.values import ValueEncoder
+from codec.structs import Keypoints
+
+POSE_SHARPNESS = 5.0
+SMALLEST_SHARE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceFeatures:
+    """All that a frame needs of one reference; depends on the reference alone.
+
+    Attributes:
+        image_BCHW: the picture, in [0, 1].
+        locations_BKC: its keypoints.
+        keys_BND: keys of its cells.
+        values_BNV: value features, then (with the residual connection) source pixels and key content.
+        offsets_BNC: (B, N, 2) of each cell's centre from its canonical position.
+    """
+
+    image_BCHW: Tensor
+    locations_BKC: Tensor
+    keys_BND: Tensor
+    values_BNV: Tensor
+    offsets_BNC: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceMemory:
+    """A set of references, ready for the attention; the extra key-values are included.
+
+    Attributes:
+        image_BRCHW: the pictures, in [0, 1].
+        locations_BRKC: their keypoints.
+        keys_BMD: keys of all cells of all references, then the extra ones.
+        values_BMV: value columns, then per reference (with warped pixels) share, x and y offset.
+    """
+
+    image_BRCHW: Tensor
+    locations_BRKC: Tensor
+    keys_BMD: Tensor
+    values_BMV: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """One generated batch, with what there is to look at.
+
+    Attributes:
+        image_BCHW: (B, 3, S, S), about [0, 1], not clamped.
+        warped_BCHW: the references' warped pixels, or None.
+        mask_BCHW: share of carried pixels, or None.
+        shares_BRHW: share of each reference on the attention's grid, or None.
+        flow_BRHWC: where each cell is found in each reference, or None.
+    """
+
+    image_BCHW: Tensor
+    warped_BCHW: Tensor | None
+    mask_BCHW: Tensor | None
+    shares_BRHW: Tensor | None
+    flow_BRHWC: Tensor | None
+
+
+class Generator(nn.Module):
+    """The whole network: keypoint detector, query, key, value, attention and decoder."""
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.detector = KeypointDetector(config)
+        self.query_network = QueryNetwork(config, content_dim(config))
+        self.key_network = KeyNetwork(config, content_dim(config))
+        self.value_encoder = ValueEncoder(config)
+        self.attention = CrossModalAttention(config)
+        self.decoder = ImageDecoder(config)
+        if config.canonical_motion:
+            self.canonical_KC = nn.Parameter(canonical_places(config))
+            self.log_pose_sharpness = nn.Parameter(torch.tensor(POSE_SHARPNESS))
+        else:
+            self.canonical_KC = None
+
+    def detect(self, image_BCHW: Tensor) -> Keypoints:
+        """Find the keypoints of images, (B, 3, S, S) in [0, 1]."""
+        keypoints: Keypoints = self.detector(image_BCHW)
+        return keypoints
+
+    def encode_reference(self, image_BCHW: Tensor, keypoints: Keypoints) -> ReferenceFeatures:
+        """Compute what a frame needs of a reference.
+
+        Args:
+            image_BCHW: (B, 3, S, S) in [0, 1].
+            keypoints: of that image.
+        """
+        located = self.key_network(keypoints, self.canonical_KC, image_BCHW)
+        values = [self.value_encoder(image_BCHW)]
+        grid = self.config.grid_size
+        if self.config.residual_connection:
+            pixels_BNC = resize(image_BCHW, grid).flatten(2).transpose(1, 2) * 2 - 1
+            values += [pixels_BNC.to(values[0].dtype), located.content_BNC.to(values[0].dtype)]
+        centres_NC = cell_centres(grid, grid, located.position_BNC).reshape(-1, 2)
+        return ReferenceFeatures(
+            image_BCHW,
+            keypoints.locations_BKC,
+            self.attention.key(located),
+            torch.cat(values, dim=-1),
+            centres_NC - located.position_BNC,
+        )
+
+    def combine(self, references: Sequence[ReferenceFeatures]) -> ReferenceMemory:
+        """Put references together for the attention.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not references:
+            raise ValueError("the generator needs at least one reference")
+        columns = [
+            torch.cat((reference.values_BNV, self.correspondence(reference, slot, len(references))), dim=-1)
+            for slot, reference in enumerate(references)
+        ]
+        keys_BMD, values_BMV = self.attention.with_extra(
+            torch.cat([reference.keys_BND for reference in references], dim=1), torch.cat(columns, dim=1)
+        )
+        return ReferenceMemory(
+            torch.stack([reference.image_BCHW for reference in references], dim=1),
+            torch.stack([reference.locations_BKC for reference in references], dim=1),
+            keys_BMD,
+            values_BMV,
+        )
+
+    def correspondence(self, reference: ReferenceFeatures, slot: int, num_references: int) -> Tensor:
+        """Return the columns that tell share and place in this reference, (B, N, 3 R), or none."""
+        values_BNV, offsets_BNC = reference.values_BNV, reference.offsets_BNC.to(reference.values_BNV.dtype)
+        if not self.config.warped_pixels:
+            return values_BNV[..., :0]
+        own_BNC = torch.cat((torch.ones_like(offsets_BNC[..., :1]), offsets_BNC), dim=-1)
+        return F.pad(own_BNC, (3 * slot, 3 * (num_references - 1 - slot)))
+
+    def forward(self, keypoints: Keypoints, memory: ReferenceMemory, dropped_BM: Tensor | None = None) -> Generated:
+        """Make the picture that the keypoints describe.
+
+        Args:
+            keypoints: driving keypoints, locations (B, K, 2) and strengths (B, K).
+            memory: the references.
+            dropped_BM: keys to ignore (key/value dropout in training), or None.
+        """
+        config, grid = self.config, self.config.grid_size
+        located = self.query_network(keypoints, self.canonical_KC)
+        keys_BMD = self.favour_alike(memory, keypoints)
+        read_BNV = self.attention.attend(
+            self.attention.query(located).to(keys_BMD.dtype), keys_BMD, memory.values_BMV.to(keys_BMD.dtype), dropped_BM
+        )
+        features_BNV = read_BNV[..., : config.value_dim]
+        end = config.value_dim
+        if config.residual_connection:
+            end += 3 + self.attention.content_dim
+            features_BNV = self.attention.add_residual(
+                features_BNV, read_BNV[..., config.value_dim : end], located.content_BNC
+            )
+        features_BCHW = features_BNV.transpose(1, 2).unflatten(2, (grid, grid))
+        if not config.warped_pixels:
+            return Generated(self.decoder(features_BCHW, None).image_BCHW, None, None, None, None)
+        found_BRNC = read_BNV[..., end:].float().unflatten(2, (-1, 3)).transpose(1, 2)
+        shares_BRHW = found_BRNC[..., 0].unflatten(2, (grid, grid))
+        flow_BRNC = located.position_BNC[:, None] + found_BRNC[..., 1:] / found_BRNC[..., :1].clamp(min=SMALLEST_SHARE)
+        flow_BRHWC = flow_BRNC.unflatten(2, (grid, grid))
+        warped_BCHW = self.warp_pixels(memory.image_BRCHW, shares_BRHW, flow_BRHWC)
+        painted = self.decoder(features_BCHW, warped_BCHW)
+        return Generated(painted.image_BCHW, warped_BCHW, painted.mask_BCHW, shares_BRHW, flow_BRHWC)
+
+    def favour_alike(self, memory: ReferenceMemory, keypoints: Keypoints) -> Tensor:
+        """Raise the keys of references whose pose is like the driving one; the bias channel carries it."""
+        if not self.config.canonical_motion:
+            return memory.keys_BMD
+        difference_BRKC = memory.locations_BRKC - keypoints.locations_BKC[:, None]
+        unlike_BR = difference_BRKC.square().sum(-1).mean(-1) * self.log_pose_sharpness.exp()
+        bias_BR = unlike_BR.amin(1, keepdim=True) - unlike_BR
+        bias_BM = F.pad(bias_BR.repeat_interleave(self.config.grid_size**2, dim=1), (0, self.config.num_extra_keys))
+        channel_D = F.one_hot(torch.tensor(self.attention.content_dim, device=bias_BM.device), self.config.key_dim).to(bias_BM)
+        return memory.keys_BMD + bias_BM[..., None] * channel_D
+
+    def warp_pixels(self, image_BRCHW: Tensor, shares_BRHW: Tensor, flow_BRHWC: Tensor) -> Tensor:
+        """Sample every reference where its cells are found and mix by share, (B, 3, S, S)."""
+        batch, num_references, _, size, _ = image_BRCHW.shape
+        grid = self.config.grid_size
+        motion_BCHW = (flow_BRHWC - cell_centres(grid, grid, flow_BRHWC)).flatten(0, 1).permute(0, 3, 1, 2)
+        fine_BHWC = resize(motion_BCHW, size).permute(0, 2, 3, 1) + cell_centres(size, size, flow_BRHWC)
+        sampled_BRCHW = sample(image_BRCHW.flatten(0, 1).float(), fine_BHWC).unflatten(0, (batch, num_references))
+        if num_references == 1:
+            return sampled_BRCHW[:, 0]
+        fine_BRHW = resize(shares_BRHW, size).clamp(min=SMALLEST_SHARE)
+        fine_BRHW = fine_BRHW / fine_BRHW.sum(1, keepdim=True)
+        return (sampled_BRCHW * fine_BRHW[:, :, None]).sum(1)

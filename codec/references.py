@@ -1,0 +1,56 @@
+"""The bounded set of reference pictures that a receiver holds."""
+
+from __future__ import annotations
+
+from codec.errors import ConfigError
+from codec.frames import Rgb
+
+MAX_REFERENCES = 4
+
+
+class ReferenceSet:
+    """Reference pictures by the SHA-256 of their coded bytes, oldest first; the oldest goes when it is full.
+
+    Args:
+        max_references: how many it holds.
+
+    Raises:
+        ConfigError: ``max_references`` is not positive.
+    """
+
+    def __init__(self, max_references: int = MAX_REFERENCES) -> None:
+        if max_references < 1:
+            raise ConfigError(f"max_references is {max_references}; it must be at least 1")
+        self.max_references = max_references
+        self._pictures: dict[str, Rgb] = {}
+
+    def __len__(self) -> int:
+        """Return how many pictures it holds."""
+        return len(self._pictures)
+
+    def __contains__(self, sha256: object) -> bool:
+        """Return whether it holds the picture."""
+        return sha256 in self._pictures
+
+    @property
+    def sha256s(self) -> tuple[str, ...]:
+        """Hashes of the pictures, oldest first."""
+        return tuple(self._pictures)
+
+    @property
+    def rgbs(self) -> tuple[Rgb, ...]:
+        """The pictures, uint8 (S, S, 3), oldest first."""
+        return tuple(self._pictures.values())
+
+    def add(self, sha256: str, rgb: Rgb) -> bool:
+        """Add a picture; drop the oldest when full.
+
+        Returns:
+            False when it was there already.
+        """
+        if sha256 in self._pictures:
+            return False
+        while len(self._pictures) >= self.max_references:
+            del self._pictures[next(iter(self._pictures))]
+        self._pictures[sha256] = rgb
+        return True

@@ -1,0 +1,185 @@
+"""Frames of talking-head clips, stored once as raw pictures, and samples drawn from them.
+
+    clips/*.mp4 -> FrameStore: frames.npy (F, S, S, 3) uint8, memory-mapped, and index.json (clips with their ranges)
+    FrameStore -> Sampler -> Batch: driving pictures and references of the same clip
+
+Shape legend: B batch, R references, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import torch
+from av.error import FFmpegError
+from rich.progress import track
+from torch import Tensor
+
+from codec.errors import TrainingError
+from codec.model.grid import cell_centres, sample
+
+Frames = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A run of consecutive frames of one person in a store."""
+
+    name: str
+    group: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One training batch, pictures in [0, 1].
+
+    Attributes:
+        driving_BCHW: pictures to be reconstructed.
+        references_BRCHW: other pictures of the same people.
+    """
+
+    driving_BCHW: Tensor
+    references_BRCHW: Tensor
+
+
+class FrameStore:
+    """Raw frames on disk, memory-mapped.
+
+    Args:
+        folder: what ``build_store`` wrote.
+
+    Raises:
+        TrainingError: the folder holds no store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            index = json.loads((folder / "index.json").read_text())
+            self.frames: Frames = np.load(folder / "frames.npy", mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{folder} holds no frame store: {error}") from error
+        self.clips = [Clip(**clip) for clip in index["clips"]]
+
+
+def read_clip(path: Path, size: int, every: int) -> Frames:
+    """Decode every n-th frame of a clip at ``size``, (F, size, size, 3).
+
+    Raises:
+        TrainingError: the clip cannot be decoded or has fewer than two frames.
+    """
+    try:
+        with av.open(str(path)) as container:
+            frames = [
+                frame.to_ndarray(format="rgb24", width=size, height=size)
+                for number, frame in enumerate(container.decode(video=0))
+                if number % every == 0
+            ]
+    except (FFmpegError, IndexError) as error:
+        raise TrainingError(f"{path.name}: cannot be decoded ({error})") from error
+    if len(frames) < 2:
+        raise TrainingError(f"{path.name}: has {len(frames)} frames; 2 are needed")
+    return np.stack(frames)
+
+
+def build_store(clips: Iterable[Path], out: Path, size: int, frames_per_clip: int) -> list[str]:
+    """Decode clips into a store; a bad clip is named and left out.
+
+    Args:
+        clips: video files, named ``group-...``; the group is the name up to the first dash.
+        out: folder to write.
+        size: height and width of the stored pictures.
+        frames_per_clip: longer clips are thinned evenly to at most about this many.
+
+    Returns:
+        One line for each clip that was left out.
+
+    Raises:
+        TrainingError: no clip could be used.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    index, faults, start = [], [], 0
+    raw = out / "frames.raw"
+    with raw.open("wb") as file:
+        for path in track(sorted(clips), description="decoding"):
+            try:
+                frames = read_clip(path, size, every=1)
+            except TrainingError as fault:
+                faults.append(str(fault))
+                continue
+            frames = frames[:: max(1, round(len(frames) / frames_per_clip))]
+            file.write(frames.tobytes())
+            index.append({"name": path.stem, "group": path.stem.split("-")[0], "start": start, "stop": start + len(frames)})
+            start += len(frames)
+    if not index:
+        raw.unlink()
+        raise TrainingError("no usable clip: " + ("; ".join(faults[:3]) or "the folder has no video files"))
+    store = np.lib.format.open_memmap(out / "frames.npy", mode="w+", dtype=np.uint8, shape=(start, size, size, 3))
+    source = np.memmap(raw, dtype=np.uint8, mode="r", shape=store.shape)
+    for begin in range(0, start, 4096):
+        store[begin : begin + 4096] = source[begin : begin + 4096]
+    store.flush()
+    raw.unlink()
+    (out / "index.json").write_text(json.dumps({"size": size, "clips": index}))
+    return faults
+
+
+class Sampler:
+    """Draw batches: a clip, a driving frame, references from elsewhere in the clip; jitter and mirror them.
+
+    Groups of clips (sources) are drawn by the square root of their size, so that many clips of one studio do not
+    drown the rest.
+
+    Args:
+        store: the frames.
+        picture_size: height and width of the batch's pictures.
+        seed: of the draws.
+    """
+
+    def __init__(self, store: FrameStore, picture_size: int, seed: int) -> None:
+        self.store, self.picture_size = store, picture_size
+        self.random = np.random.default_rng(seed)
+        groups = np.array([clip.group for clip in store.clips])
+        names, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
+        frames = np.array([clip.stop - clip.start for clip in store.clips], dtype=np.float64)
+        per_group = np.sqrt(np.bincount(inverse, weights=frames, minlength=len(names)))
+        weights = (per_group / np.bincount(inverse, weights=frames, minlength=len(names)))[inverse] * frames
+        self.weights = weights / weights.sum()
+
+    def batch(self, batch_size: int, num_references: int) -> Batch:
+        """Draw one batch with that many references a sample."""
+        chosen = self.random.choice(len(self.store.clips), size=batch_size, p=self.weights)
+        picks = []
+        for index in chosen:
+            clip = self.store.clips[int(index)]
+            picks.append(self.random.integers(clip.start, clip.stop, size=1 + num_references))
+        frames_NHWC = torch.from_numpy(np.stack([self.store.frames[i] for i in np.concatenate(picks)]))
+        images_NCHW = frames_NHWC.permute(0, 3, 1, 2).float() / 255
+        images_NCHW = self.jitter(images_NCHW, 1 + num_references)
+        images_BRCHW = images_NCHW.unflatten(0, (batch_size, 1 + num_references))
+        return Batch(images_BRCHW[:, 0].contiguous(), images_BRCHW[:, 1:].contiguous())
+
+    def jitter(self, images_NCHW: Tensor, group: int) -> Tensor:
+        """Mirror whole samples, move and scale single pictures a little (the sender's crop does), and resize."""
+        number = images_NCHW.shape[0]
+        samples = number // group
+        draw = self.random
+        mirror = np.repeat(draw.choice([-1.0, 1.0], size=samples), group)
+        moves = draw.random(samples) < 0.5
+        scale = np.exp(draw.normal(0, 0.05, size=number) * np.repeat(moves, group))
+        shift = draw.normal(0, 0.05, size=(number, 2)) * np.repeat(moves, group)[:, None]
+        scale = np.minimum(scale, 1.0)
+        size = self.picture_size
+        grid_HWC = cell_centres(size, size, images_NCHW)
+        factor = torch.tensor(np.stack((mirror * scale, scale), axis=-1), dtype=torch.float32)
+        grid_NHWC = grid_HWC * factor[:, None, None] + torch.tensor(shift, dtype=torch.float32)[:, None, None]
+        if images_NCHW.shape[-1] >= 2 * size:
+            images_NCHW = torch.nn.functional.avg_pool2d(images_NCHW, images_NCHW.shape[-1] // size)
+        return sample(images_NCHW, grid_NHWC)

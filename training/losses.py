@@ -1,0 +1,68 @@
+"""Losses on keypoints: equivariance under a thin-plate spline, and spread.
+
+Sources: FOMM (Siarohin et al. 2019), section 3.1 and its supplement for the spline; face-vid2vid (Wang et al. 2021),
+supplement A.2, for the keypoint prior. Shape legend: B batch, K keypoints, C = 2 coordinates, P control points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from codec.model.grid import cell_centres, sample
+
+AFFINE_DEVIATION = 0.05
+CONTROL_DEVIATION = 0.005
+CONTROL_POINTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ThinPlateSpline:
+    """A random smooth deformation of the plane, one for each sample.
+
+    Attributes:
+        affine_B23: affine part.
+        control_PC: control points.
+        weights_BP: displacement of the spline's control points, the same for x and y.
+    """
+
+    affine_B23: Tensor
+    control_PC: Tensor
+    weights_BP: Tensor
+
+    @classmethod
+    def random(cls, batch: int, generator: torch.Generator, like: Tensor) -> ThinPlateSpline:
+        """Draw a deformation for each of ``batch`` samples."""
+        noise_B23 = torch.randn(batch, 2, 3, generator=generator) * AFFINE_DEVIATION
+        weights_BP = torch.randn(batch, CONTROL_POINTS**2, generator=generator) * CONTROL_DEVIATION
+        line = torch.linspace(-1, 1, CONTROL_POINTS)
+        control_PC = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).reshape(-1, 2)
+        return cls((torch.eye(2, 3) + noise_B23).to(like), control_PC.to(like), weights_BP.to(like))
+
+    def __call__(self, points_BNC: Tensor) -> Tensor:
+        """Deform points, (B, N, 2)."""
+        moved_BNC = points_BNC @ self.affine_B23[:, :, :2].transpose(1, 2) + self.affine_B23[:, None, :, 2]
+        squared_BNP = (points_BNC[:, :, None] - self.control_PC).square().sum(-1)
+        radial_BNP = squared_BNP * torch.log(squared_BNP.sqrt() + 1e-6)
+        return moved_BNC + (radial_BNP * self.weights_BP[:, None]).sum(-1, keepdim=True)
+
+    def warp(self, image_BCHW: Tensor) -> Tensor:
+        """Deform images: the result shows at p what the image shows at T(p)."""
+        batch, _, height, width = image_BCHW.shape
+        centres_BNC = cell_centres(height, width, image_BCHW).reshape(1, -1, 2).expand(batch, -1, -1)
+        return sample(image_BCHW, self(centres_BNC).unflatten(1, (height, width)))
+
+
+def equivariance_loss(locations_BKC: Tensor, deformed_BKC: Tensor, spline: ThinPlateSpline) -> Tensor:
+    """L1 distance between keypoints and the back-deformed keypoints of the deformed image."""
+    return (locations_BKC - spline(deformed_BKC)).abs().mean()
+
+
+def spread_loss(locations_BKC: Tensor, distance: float) -> Tensor:
+    """Hinge on squared distances of keypoints under ``distance``, averaged over ordered pairs."""
+    squared_BKK = (locations_BKC[:, :, None] - locations_BKC[:, None]).square().sum(-1)
+    num_keypoints = locations_BKC.shape[1]
+    hinge_BKK = torch.relu(distance - squared_BKK) * (1 - torch.eye(num_keypoints).to(locations_BKC))
+    return hinge_BKK.sum((1, 2)).mean() / (num_keypoints * max(num_keypoints - 1, 1))

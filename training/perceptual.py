@@ -1,0 +1,110 @@
+"""VGG features and their distance over a pyramid of sizes (Johnson et al. 2016, as in FOMM, section 3.3).
+
+Weights are torchvision's VGG-19, downloaded once, or any VGG convolutions in a safetensors file
+(``features.N.weight``, ``features.N.bias``, torchvision's numbering), so that machines without a network can train.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from codec.errors import TrainingError
+from codec.model.grid import resize
+
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+
+
+class VggFeatures(nn.Module):
+    """Feature maps after the first ReLU of each VGG stage.
+
+    Args:
+        state: ``features.N.weight`` and ``features.N.bias`` of the convolutions.
+        num_stages: stages to compute, 1 to 5.
+    """
+
+    mean_C11: Tensor
+    deviation_C11: Tensor
+
+    def __init__(self, state: dict[str, Tensor], num_stages: int) -> None:
+        super().__init__()
+        numbers = sorted(int(name.split(".")[1]) for name in state if name.startswith("features.") and name.endswith("weight"))
+        self.stages = nn.ModuleList()
+        convs: list[nn.Module] = []
+        for number, following in zip(numbers, [*numbers[1:], None], strict=True):
+            weight, bias = state[f"features.{number}.weight"].float(), state[f"features.{number}.bias"].float()
+            conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
+            conv.load_state_dict({"weight": weight, "bias": bias})
+            convs.append(conv)
+            if following is None or following - number == 3:
+                self.stages.append(nn.ModuleList(convs))
+                convs = []
+        del self.stages[num_stages:]
+        self.stages[-1] = self.stages[-1][:1]  # type: ignore[index]
+        self.register_buffer("mean_C11", torch.tensor(MEAN).view(3, 1, 1))
+        self.register_buffer("deviation_C11", torch.tensor(DEVIATION).view(3, 1, 1))
+        self.requires_grad_(False)
+
+    def forward(self, image_BCHW: Tensor) -> list[Tensor]:
+        """Return one feature map a stage for images in [0, 1]."""
+        x_BCHW = (image_BCHW - self.mean_C11) / self.deviation_C11
+        features = []
+        for number, stage in enumerate(self.stages):
+            if number:
+                x_BCHW = F.max_pool2d(x_BCHW, 2)
+            for layer, conv in enumerate(stage):  # type: ignore[arg-type]
+                x_BCHW = F.relu(conv(x_BCHW))
+                if layer == 0:
+                    features.append(x_BCHW)
+        return features
+
+
+class PerceptualLoss(nn.Module):
+    """L1 distance of VGG features, summed over stages and sizes.
+
+    Args:
+        features: the network.
+        sizes: heights (= widths) in pixels at which pictures are compared.
+    """
+
+    def __init__(self, features: VggFeatures, sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.features, self.sizes = features, sizes
+
+    def forward(self, image_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
+        """Return the distance of two batches of pictures in [0, 1]."""
+        distances = []
+        for size in self.sizes:
+            with torch.no_grad():
+                wanted = self.features(resize(target_BCHW, size))
+            found = self.features(resize(image_BCHW, size))
+            distances += [(a - b).float().abs().mean() for a, b in zip(found, wanted, strict=True)]
+        return torch.stack(distances).sum()
+
+
+def load_vgg(path: Path | None) -> dict[str, Tensor]:
+    """Read VGG convolutions from a file, or torchvision's VGG-19 from its cache or the network.
+
+    Raises:
+        TrainingError: there are no such weights to be had.
+    """
+    if path is not None:
+        try:
+            state = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(f"VGG weights: {path} cannot be read: {error}") from error
+        if "features.0.weight" not in state:
+            raise TrainingError(f"VGG weights: {path} has no tensor features.0.weight")
+        return state
+    from torchvision.models import VGG19_Weights, vgg19
+
+    try:
+        return dict(vgg19(weights=VGG19_Weights.IMAGENET1K_V1).state_dict())
+    except OSError as error:
+        raise TrainingError(f"VGG weights: torchvision's VGG-19 cannot be downloaded ({error}); give a file with --vgg") from error
