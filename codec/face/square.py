@@ -17,8 +17,8 @@ from codec.errors import FaceNotFoundError
 from codec.face.detect import Detector, Face, Picture
 
 # Medians over the training clips (256x256 squares around head and shoulders), 40 news readers (five in six of all
-# clips) and 40 others: side of the box (square root of its area) 0.476 and 0.496 of the square, tenth to ninetieth percentile
-# 0.425 to 0.622; centre of the box at (0.489, 0.448) and (0.503, 0.475).
+# clips) and 40 others: side of the box (square root of its area) 0.476 and 0.496 of the square, tenth to ninetieth
+# percentile 0.425 to 0.622; centre of the box at (0.489, 0.448) and (0.503, 0.475).
 FACE_TO_SQUARE = 0.48
 FACE_CENTER = (0.5, 0.455)
 

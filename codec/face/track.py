@@ -1,6 +1,8 @@
 """Before stage 1: follow one face with a steady square.
 
-rgb (H, W, 3), now and then -> Detector -> wanted Square -> held, gliding or jumping Square
+    rgb (H, W, 3), now and then -> Detector -> wanted Square -> held, gliding or jumping Square
+
+Nothing here knows pixels but the detector: the rest is geometry over time.
 """
 
 from __future__ import annotations
