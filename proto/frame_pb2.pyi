@@ -27,25 +27,30 @@ class Frame(_message.Message):
     number: _builtins.int
     """Frame counter modulo 2^16."""
     model: _builtins.bytes
-    """Keyframe: first 4 bytes of the SHA-256 of the model's weights."""
+    """In keyframes, and only there: first 4 bytes of the SHA-256 of the model's weights."""
     base: _builtins.int
-    """Predicted frame: how many frames back its base is, 1 to 16."""
+    """In predicted frames only: how many frames back the base is, 1 to 16. Absent means 1."""
     coded: _builtins.bytes
     """Keyframe: the quantised values, bit-packed. Predicted: their coded differences; absent when nothing changed."""
     def __init__(
         self,
         *,
         number: _builtins.int = ...,
-        model: _builtins.bytes = ...,
-        base: _builtins.int = ...,
+        model: _builtins.bytes | None = ...,
+        base: _builtins.int | None = ...,
         coded: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "kind", b"kind", "model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_base", b"_base", "_model", b"_model", "base", b"base", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "coded", b"coded", "kind", b"kind", "model", b"model", "number", b"number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base", b"_base", "_model", b"_model", "base", b"base", "coded", b"coded", "model", b"model", "number", b"number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["model", "base"]  # noqa: Y015
-    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+    _WhichOneofReturnType__base: _TypeAlias = _typing.Literal["base"]  # noqa: Y015
+    _WhichOneofArgType__base: _TypeAlias = _typing.Literal["_base", b"_base"]  # noqa: Y015
+    _WhichOneofReturnType__model: _TypeAlias = _typing.Literal["model"]  # noqa: Y015
+    _WhichOneofArgType__model: _TypeAlias = _typing.Literal["_model", b"_model"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__base) -> _WhichOneofReturnType__base | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model) -> _WhichOneofReturnType__model | None: ...
 
 Global___Frame: _TypeAlias = Frame  # noqa: Y015

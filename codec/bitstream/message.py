@@ -61,8 +61,11 @@ def frame_to_bytes(fields: FrameFields) -> bytes:
     """Serialise a frame."""
     if fields.base is None:
         return Frame(number=fields.number, model=fields.model, coded=fields.coded).SerializeToString()
+    frame = Frame(number=fields.number, coded=fields.coded)
     distance = (fields.number - fields.base) % NUM_NUMBERS
-    return Frame(number=fields.number, base=distance, coded=fields.coded).SerializeToString()
+    if distance != 1:
+        frame.base = distance
+    return frame.SerializeToString()
 
 
 def frame_from_bytes(message: bytes) -> FrameFields:
@@ -76,15 +79,15 @@ def frame_from_bytes(message: bytes) -> FrameFields:
     except DecodeError as error:
         raise BitstreamError("frame is not a protobuf message of its kind") from error
     _check_range("frame number", frame.number, 0, NUM_NUMBERS - 1)
-    kind = frame.WhichOneof("kind")
-    if kind == "model":
-        if len(frame.model) != MODEL_BYTES:
-            raise BitstreamError(f"model identity has {len(frame.model)} bytes; it must have {MODEL_BYTES}")
-        return FrameFields(frame.number, frame.model, None, frame.coded)
-    if kind == "base":
-        _check_range("base distance", frame.base, 1, WINDOW)
-        return FrameFields(frame.number, b"", (frame.number - frame.base) % NUM_NUMBERS, frame.coded)
-    raise BitstreamError("frame has neither a model identity nor a base")
+    distance = frame.base if frame.HasField("base") else 1
+    if not frame.HasField("model"):
+        _check_range("base distance", distance, 1, WINDOW)
+        return FrameFields(frame.number, b"", (frame.number - distance) % NUM_NUMBERS, frame.coded)
+    if frame.HasField("base"):
+        raise BitstreamError("keyframe has a base")
+    if len(frame.model) != MODEL_BYTES:
+        raise BitstreamError(f"model identity has {len(frame.model)} bytes; it must have {MODEL_BYTES}")
+    return FrameFields(frame.number, frame.model, None, frame.coded)
 
 
 def pack_control(message: ControlMessage) -> list[bytes]:

@@ -63,7 +63,13 @@ class FrameWindow:
         return self._frames[number]
 
     def add(self, number: int, values_K3: Integers) -> None:
-        """Keep a frame and drop the one that came first of more than ``WINDOW``."""
+        """Keep a frame and drop the one that came first of more than ``WINDOW``.
+
+        Another frame of the same number comes from a sender that began anew: its stream shares no frame with what is
+        kept.
+        """
+        if number in self._frames and not np.array_equal(self._frames[number], values_K3):
+            self._frames.clear()
         self._frames[number] = values_K3
         if len(self._frames) > WINDOW:
             del self._frames[next(iter(self._frames))]
@@ -162,6 +168,8 @@ class StreamReader:
 
     def _predicted(self, fields: FrameFields, base: int) -> Integers:
         if base not in self._window:
+            if fields.number in self._window:  # a late duplicate
+                return self._window[fields.number]
             raise MissingBaseError(f"frame {fields.number} is predicted from frame {base}, which never came")
         zigzag_3K = read_differences(fields.coded, self._config.num_keypoints)
         return reconstruct(zigzag_3K, self._window[base], num_levels(self._config))
