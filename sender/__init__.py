@@ -1,0 +1,1 @@
+"""The sender: camera or file to a call (``python -m sender``)."""
