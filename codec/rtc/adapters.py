@@ -1,0 +1,252 @@
+"""Stages 6 and 7 of 8: the codec behind aiortc's two codec interfaces.
+
+    av.VideoFrame -> EncoderAdapter.encode -> RTP payloads
+    JitterFrame   -> DecoderAdapter.decode -> ReceivedFrame -> (inline: generator thread) -> av.VideoFrame
+
+These are boundaries where no exception may pass: in aiortc anything but ``av.FFmpegError`` from ``decode`` ends the
+decoder thread without a word, and anything at all from ``encode`` stops the track. So both catch everything, log each
+kind once, count, see to a keyframe, and go on. ``decode`` only parses (about a tenth of a millisecond).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import av
+from aiortc.codecs.base import Decoder as RtpDecoder
+from aiortc.codecs.base import Encoder as RtpEncoder
+from aiortc.jitterbuffer import JitterFrame
+from aiortc.mediastreams import VIDEO_TIME_BASE, convert_timebase
+from av.frame import Frame
+from av.packet import Packet
+from av.stream import Stream
+
+from codec.decoder import Decoder
+from codec.encoder import Encoder
+from codec.errors import BitstreamError, ConfigError
+from codec.frames import frame_from_rgb, rgb_from_frame
+from codec.rtc.payload import RtpPayload, pack_payload, unpack_payload
+from codec.rtc.pictures import NewestWorker
+from codec.rtc.plugin import Plugin, Rgb
+from codec.rtc.stats import FailureLog, KeyframeRequests
+from codec.structs import CodedFrame, EncodedFrame
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFrame:
+    """A parsed frame as the receiver gets it, on the ``opaque`` of the frames of its track.
+
+    Attributes:
+        coded: the frame's number, base and keypoints.
+        pts: timestamp in 1/90000 s since the first frame received (aiortc hides the sender's own origin).
+        arrival_time_s: seconds since the epoch at which the packet came in.
+    """
+
+    coded: CodedFrame
+    pts: int
+    arrival_time_s: float
+
+
+class EncoderAdapter(RtpEncoder):
+    """Encodes the frames of one sent track; aiortc calls it in an executor thread, one frame at a time.
+
+    Args:
+        plugin: the model and the program's choices.
+    """
+
+    def __init__(self, plugin: Plugin) -> None:
+        self._plugin = plugin
+        self._failures = FailureLog(logger, "a frame was not encoded")
+        self._reports = FailureLog(logger, "a callback of the program failed")
+        self._is_keyframe_due = False
+        self._target_bitrate = 0
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return Encoder(self._plugin.model)
+
+    def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
+        """Encode one frame of any size and format.
+
+        Args:
+            frame: the picture; its centre square is coded.
+            force_keyframe: whether the peer asked for a keyframe.
+
+        Returns:
+            The RTP payloads (one; none when the frame could not be encoded) and the timestamp in 1/90000 s.
+        """
+        self._is_keyframe_due |= force_keyframe
+        try:
+            return self._encode(frame)
+        except Exception as error:  # named boundary: an exception would stop the track
+            self._failures.note(error)
+            self._plugin.stats.add(encode_failures=1)
+            self._is_keyframe_due = True
+            return [], 0
+
+    def pack(self, packet: Packet[Stream]) -> tuple[list[bytes], int]:
+        """Give an already coded message to RTP, for tracks that deliver packets instead of frames."""
+        try:
+            payloads = pack_payload(bytes(packet))
+            timestamp = _timestamp(packet)
+        except Exception as error:  # named boundary: an exception would stop the track
+            self._failures.note(error)
+            self._plugin.stats.add(encode_failures=1)
+            return [], 0
+        self._plugin.stats.add(frames_sent=1, payload_bytes_sent=len(payloads[0]))
+        return payloads, timestamp
+
+    @property
+    def target_bitrate(self) -> int:
+        """Bits per second that the peer asked for last (REMB); 0 before that."""
+        return self._target_bitrate
+
+    @target_bitrate.setter
+    def target_bitrate(self, bitrate: int) -> None:
+        self._target_bitrate = bitrate
+        if self._plugin.on_target_bitrate is not None:
+            try:
+                self._plugin.on_target_bitrate(bitrate)
+            except Exception as error:  # named boundary: aiortc's RTCP handler knows no exceptions
+                self._reports.note(error)
+
+    def _encode(self, frame: Frame) -> tuple[list[bytes], int]:
+        if not isinstance(frame, av.VideoFrame):
+            raise BitstreamError(f"a track gave a {type(frame).__name__}; this codec codes video frames")
+        timestamp = _timestamp(frame)
+        rgb = square_rgb(frame, self._plugin.model.config.image_size)
+        encoded = self._encoder.encode(rgb, force_keyframe=self._is_keyframe_due)
+        payloads = pack_payload(encoded.payload)
+        self._is_keyframe_due = False
+        self._plugin.stats.add(
+            frames_sent=1, keyframes_sent=int(encoded.is_keyframe), payload_bytes_sent=len(encoded.payload)
+        )
+        self._report(encoded, timestamp, frame.opaque)
+        return payloads, timestamp
+
+    def _report(self, encoded: EncodedFrame, timestamp: int, opaque: object) -> None:
+        if self._plugin.on_encoded is None:
+            return
+        try:
+            self._plugin.on_encoded(encoded, timestamp, opaque)
+        except Exception as error:  # named boundary: the program's fault must not cost the frame
+            self._reports.note(error)
+
+
+class DecoderAdapter(RtpDecoder):
+    """Decodes the frames of one received track; aiortc calls it in the track's decoder thread.
+
+    Args:
+        plugin: the model and the program's choices.
+        request_keyframe: asks the peer for a keyframe; called from the decoder thread.
+        deliver: hands a frame to the track; called from the decoder thread or the generator thread.
+    """
+
+    def __init__(
+        self, plugin: Plugin, request_keyframe: Callable[[], None], deliver: Callable[[av.VideoFrame], None]
+    ) -> None:
+        self._plugin = plugin
+        self._deliver = deliver
+        self._failures = FailureLog(logger, "a received frame was dropped")
+        self._keyframe_requests = KeyframeRequests(request_keyframe)
+        self._worker = NewestWorker(self._show, name="warpcall-generator")
+        self._applied_references: tuple[str, ...] = ()
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        return Decoder(self._plugin.model)
+
+    def decode(self, encoded_frame: JitterFrame) -> list[Frame]:
+        """Parse one frame and pass it on.
+
+        Args:
+            encoded_frame: one packet's payload and timestamp.
+
+        Returns:
+            Always an empty list: frames go to the track by ``deliver``, so that a picture need not wait for the
+            next packet.
+        """
+        try:
+            received = self._parse(encoded_frame)
+            self._plugin.stats.add(frames_received=1, payload_bytes_received=len(encoded_frame.data))
+            if self._plugin.pictures == "deferred":
+                self._deliver(_placeholder(received))
+            elif self._worker.put(received):
+                self._plugin.stats.add(pictures_superseded=1)
+        except Exception as error:  # named boundary: an exception would end aiortc's decoder thread
+            self._failures.note(error)
+            self._plugin.stats.add(undecodable_dropped=1)
+            if self._keyframe_requests.ask():
+                self._plugin.stats.add(keyframes_requested=1)
+        return []
+
+    def close(self) -> None:
+        """End the generator thread after the picture at hand, without waiting for it."""
+        self._worker.close()
+
+    def _parse(self, encoded_frame: JitterFrame) -> ReceivedFrame:
+        data = encoded_frame.data
+        if not isinstance(data, RtpPayload):
+            raise BitstreamError(f"{len(data)} bytes that did not come as an RTP payload of this codec")
+        return ReceivedFrame(self._decoder.parse(unpack_payload(data)), encoded_frame.timestamp, data.arrival_time_s)
+
+    def _show(self, received: ReceivedFrame) -> None:
+        """Make a picture and deliver it; runs in the generator thread."""
+        try:
+            self._follow_references()
+            if not self._decoder.num_references:
+                self._plugin.stats.add(pictures_without_references=1)
+                return
+            picture = frame_from_rgb(self._decoder.generate(received.coded))
+            picture.pts = received.pts
+            picture.time_base = VIDEO_TIME_BASE
+            picture.opaque = received
+            self._plugin.stats.add(pictures_generated=1)
+            self._deliver(picture)
+        except Exception as error:  # named boundary: the top of the generator thread
+            self._failures.note(error)
+            self._plugin.stats.add(generator_failures=1)
+
+    def _follow_references(self) -> None:
+        references = self._plugin.references
+        sha256s = tuple(references.sha256s)
+        if sha256s != self._applied_references:
+            self._applied_references = sha256s
+            self._decoder.set_references(list(references.rgbs))
+
+
+def square_rgb(frame: av.VideoFrame, size: int) -> Rgb:
+    """Return the centre square of a frame, scaled to the size of the coded picture.
+
+    Args:
+        frame: a picture of any size and format.
+        size: height and width wanted, pixels.
+
+    Returns:
+        uint8 (size, size, 3).
+    """
+    shorter = min(frame.width, frame.height)
+    width, height = (max(size, round(side * size / shorter)) for side in (frame.width, frame.height))
+    if (width, height) != (frame.width, frame.height):
+        frame = frame.reformat(width=width, height=height, interpolation="AREA" if shorter > size else "BICUBIC")
+    left, top = (width - size) // 2, (height - size) // 2
+    return rgb_from_frame(frame)[top : top + size, left : left + size]
+
+
+def _timestamp(data: Frame | Packet[Stream]) -> int:
+    if data.pts is None or data.time_base is None:
+        raise ConfigError("a track gave a frame without pts or time_base")
+    return convert_timebase(data.pts, data.time_base, VIDEO_TIME_BASE)
+
+
+def _placeholder(received: ReceivedFrame) -> av.VideoFrame:
+    frame = av.VideoFrame(16, 16, "gray")
+    frame.pts = received.pts
+    frame.time_base = VIDEO_TIME_BASE
+    frame.opaque = received
+    return frame

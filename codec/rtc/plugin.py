@@ -1,0 +1,80 @@
+"""Stages 6 and 7 of 8: what a program decides about the plug-in.
+
+A ``Plugin`` holds the model and the program's choices; ``register`` hands it to aiortc, which then makes an adapter
+from it for every track (see ``codec.rtc.adapters``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.config import WIRE_VERSION
+from codec.references import ReferenceSet
+from codec.rtc.sdp import Fmtp
+from codec.rtc.stats import PluginStats
+from codec.structs import EncodedFrame
+
+if TYPE_CHECKING:
+    from codec import Model
+
+Rgb = npt.NDArray[np.uint8]
+OnEncoded = Callable[[EncodedFrame, int, object], None]
+OnTargetBitrate = Callable[[int], None]
+
+
+class Plugin:
+    """The codec as aiortc gets it.
+
+    Args:
+        model: networks and config of both directions.
+        pictures: "inline": a received track gives finished pictures, made by the generator in a thread of its own,
+            newest frame first. "deferred": it gives at once a placeholder whose ``opaque`` is a ``ReceivedFrame``, and
+            the program runs the generator itself.
+        references: reference pictures for "inline", each uint8 (S, S, 3); may be set later.
+        on_encoded: called in the encoding thread with each coded frame, its timestamp (1/90000 s) and the ``opaque``
+            of the frame that was coded.
+        on_target_bitrate: called on the event loop with the bitrate that the peer asks for (REMB), bits per second.
+            It is an alarm of congestion, not a measure of capacity.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        pictures: Literal["inline", "deferred"] = "inline",
+        references: ReferenceSet | Sequence[Rgb] = (),
+        on_encoded: OnEncoded | None = None,
+        on_target_bitrate: OnTargetBitrate | None = None,
+    ) -> None:
+        self.model = model
+        self.pictures = pictures
+        self.on_encoded = on_encoded
+        self.on_target_bitrate = on_target_bitrate
+        self.stats = PluginStats()
+        self.references = references
+
+    @property
+    def references(self) -> ReferenceSet:
+        """Reference pictures of the "inline" mode; running calls follow every change of them."""
+        return self._references
+
+    @references.setter
+    def references(self, references: ReferenceSet | Sequence[Rgb]) -> None:
+        self._references = references if isinstance(references, ReferenceSet) else _reference_set(references)
+
+    @property
+    def fmtp(self) -> Fmtp:
+        """What this end says of itself in an offer."""
+        return Fmtp(version=WIRE_VERSION, model=self.model.sha256[: Fmtp.MODEL_DIGITS], role="offer")
+
+
+def _reference_set(rgbs: Sequence[Rgb]) -> ReferenceSet:
+    references = ReferenceSet(max(1, len(rgbs)))
+    for rgb in rgbs:
+        references.add(hashlib.sha256(np.ascontiguousarray(rgb).tobytes()).hexdigest(), rgb)
+    return references

@@ -1,0 +1,231 @@
+"""Stage 7 of 8: the codec's place in aiortc.
+
+What stands at each seam (``codec.rtc.seams``) while a plug-in is registered:
+
+    codecs.CODECS                            the codec is offered, before VP8 and H.264
+    RTCPeerConnection.createAnswer           its answer says "role=answer"
+    RTCPeerConnection.setRemoteDescription   formats that this end cannot speak, and echoes, are left out
+    rtcrtpsender.get_encoder                 makes an ``EncoderAdapter``
+    rtcrtpreceiver.depayload                 marks the codec's payloads and their moment of arrival
+    rtcrtpreceiver.JitterBuffer              releases them at once
+    RTCRtpReceiver._send_rtcp_nack           asks for no retransmission of them: it would come too late
+    rtcrtpreceiver.get_decoder               gives the thread's ``DecoderAdapter``
+    rtcrtpreceiver.decoder_worker            makes it for a track, and closes it when the track ends
+
+A keyframe is asked for in aiortc's own way: ``decoder_worker`` holds an event, and when it is set the receiver sends a
+PLI with the next packet (at most one frame interval later).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import queue
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import av
+from aiortc import RTCPeerConnection, RTCSessionDescription, codecs
+from aiortc.codecs.base import Decoder as RtpDecoder
+from aiortc.codecs.base import Encoder as RtpEncoder
+from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpCodecParameters
+from aiortc.rtcrtpreceiver import RTCRtpReceiver
+from aiortc.rtp import DYNAMIC_PAYLOAD_TYPES
+
+from codec.config import CLOCK_RATE_HZ, RTP_CODEC_NAME
+from codec.errors import PluginError
+from codec.rtc import sdp, seams
+from codec.rtc.adapters import DecoderAdapter, EncoderAdapter
+from codec.rtc.jitter import PromptJitterBuffer
+from codec.rtc.payload import RtpPayload
+from codec.rtc.plugin import Plugin
+
+logger = logging.getLogger(__name__)
+
+MAX_UNREAD_FRAMES = 4
+"""Frames that wait on a track for the program; the oldest is dropped for a newer one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Registration:
+    plugin: Plugin
+    originals: dict[seams.Seam, Any]
+    codec: RTCRtpCodecParameters
+
+
+class _ReceivingThread(threading.local):
+    """What ``get_decoder`` must know of the decoder thread that calls it."""
+
+    adapter: DecoderAdapter | None = None
+
+
+_registration: _Registration | None = None
+_receiving_thread = _ReceivingThread()
+
+
+def register(plugin: Plugin) -> None:
+    """Make the codec part of aiortc, for the whole process.
+
+    Call it before the peer connections are made: one that exists already keeps what it has. Registering the same
+    plug-in again does nothing; another one takes its place for the calls to come.
+
+    Raises:
+        PluginError: this aiortc lacks a seam that the plug-in needs; the message names it, and nothing was changed.
+    """
+    global _registration
+    if _registration is not None and _registration.plugin is plugin:
+        return
+    unregister()
+    originals = seams.check()
+    codec = _codec_parameters(plugin)
+    seams.install(_replacements(plugin, originals))
+    seams.video_codecs().insert(0, codec)
+    _registration = _Registration(plugin, originals, codec)
+
+
+def unregister() -> None:
+    """Put everything back as it was; end the calls first. Does nothing when nothing is registered."""
+    global _registration
+    if _registration is None:
+        return
+    seams.install(_registration.originals)
+    video = seams.video_codecs()
+    video[:] = [codec for codec in video if codec is not _registration.codec]
+    _registration = None
+
+
+def registered() -> Plugin | None:
+    """Return the plug-in that is registered, if one is."""
+    return None if _registration is None else _registration.plugin
+
+
+def is_ours(codec: RTCRtpCodecParameters) -> bool:
+    """Return whether codec parameters or capabilities are this codec's."""
+    return codec.name.upper() == RTP_CODEC_NAME
+
+
+def _codec_parameters(plugin: Plugin) -> RTCRtpCodecParameters:
+    """Return the codec's entry in aiortc's table, with the first free dynamic payload type.
+
+    Raises:
+        PluginError: the table is not there, or somebody else's entry of this name is in it.
+    """
+    if any(is_ours(codec) for codec in seams.video_codecs()):
+        raise PluginError(f"aiortc.codecs.CODECS holds another {RTP_CODEC_NAME} already")
+    taken = {codec.payloadType for table in codecs.CODECS.values() for codec in table}
+    return RTCRtpCodecParameters(
+        mimeType=f"video/{RTP_CODEC_NAME}",
+        clockRate=CLOCK_RATE_HZ,
+        payloadType=next(number for number in DYNAMIC_PAYLOAD_TYPES if number not in taken),
+        rtcpFeedback=[RTCRtcpFeedback(type="nack", parameter="pli"), RTCRtcpFeedback(type="goog-remb")],
+        parameters=dict(plugin.fmtp.parameters),
+    )
+
+
+def _replacements(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Seam, object]:
+    """Return what stands in for each seam."""
+    return {
+        **_negotiation(plugin, originals),
+        **_sending(plugin, originals),
+        **_receiving(plugin, originals),
+    }
+
+
+def _negotiation(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Seam, object]:
+    original_create: Callable[[RTCPeerConnection], Awaitable[RTCSessionDescription]] = originals[seams.CREATE_ANSWER]
+    original_set: Callable[[RTCPeerConnection, RTCSessionDescription], Awaitable[None]] = originals[seams.SET_REMOTE]
+
+    @functools.wraps(original_create)
+    async def create_answer(self: RTCPeerConnection) -> RTCSessionDescription:
+        answer = await original_create(self)
+        return RTCSessionDescription(sdp=sdp.as_answer(answer.sdp), type=answer.type)
+
+    @functools.wraps(original_set)
+    async def set_remote(self: RTCPeerConnection, sessionDescription: RTCSessionDescription) -> None:
+        role: sdp.Role = "offer" if sessionDescription.type == "offer" else "answer"
+        text = sdp.without_foreign(sessionDescription.sdp, plugin.fmtp, role)
+        await original_set(self, RTCSessionDescription(sdp=text, type=sessionDescription.type))
+
+    return {seams.CREATE_ANSWER: create_answer, seams.SET_REMOTE: set_remote}
+
+
+def _sending(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Seam, object]:
+    original_get_encoder: Callable[[RTCRtpCodecParameters], RtpEncoder] = originals[seams.GET_ENCODER]
+
+    @functools.wraps(original_get_encoder)
+    def get_encoder(codec: RTCRtpCodecParameters) -> RtpEncoder:
+        return EncoderAdapter(plugin) if is_ours(codec) else original_get_encoder(codec)
+
+    return {seams.GET_ENCODER: get_encoder}
+
+
+def _receiving(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Seam, object]:
+    original_depayload: Callable[[RTCRtpCodecParameters, bytes], bytes] = originals[seams.DEPAYLOAD]
+    original_nack: Callable[[RTCRtpReceiver, int, list[int]], Awaitable[None]] = originals[seams.SEND_NACK]
+    original_get_decoder: Callable[[RTCRtpCodecParameters], RtpDecoder] = originals[seams.GET_DECODER]
+
+    @functools.wraps(original_depayload)
+    def depayload(codec: RTCRtpCodecParameters, payload: bytes) -> bytes:
+        return RtpPayload.arrived(payload) if is_ours(codec) else original_depayload(codec, payload)
+
+    @functools.wraps(original_nack)
+    async def send_nack(self: RTCRtpReceiver, media_ssrc: int, lost: list[int]) -> None:
+        buffer = getattr(self, seams.JITTER_BUFFER_ATTRIBUTE)
+        if not (isinstance(buffer, PromptJitterBuffer) and buffer.is_prompt):
+            await original_nack(self, media_ssrc, lost)
+
+    @functools.wraps(original_get_decoder)
+    def get_decoder(codec: RTCRtpCodecParameters) -> RtpDecoder:
+        if not is_ours(codec):
+            return original_get_decoder(codec)
+        if _receiving_thread.adapter is None:
+            raise PluginError(f"a decoder of {RTP_CODEC_NAME} works in aiortc's decoder thread only")
+        return _receiving_thread.adapter
+
+    return {
+        seams.DEPAYLOAD: depayload,
+        seams.JITTER_BUFFER: functools.partial(PromptJitterBuffer, stats=plugin.stats),
+        seams.SEND_NACK: send_nack,
+        seams.GET_DECODER: get_decoder,
+        seams.DECODER_WORKER: _decoder_worker(plugin, originals[seams.DECODER_WORKER]),
+    }
+
+
+def _decoder_worker(plugin: Plugin, original: Callable[..., None]) -> Callable[..., None]:
+    """Return aiortc's decoder thread with an adapter at hand, whose end is the end of the generator."""
+
+    @functools.wraps(original)
+    def decoder_worker(
+        loop: asyncio.AbstractEventLoop,
+        input_q: queue.Queue[Any],
+        output_q: asyncio.Queue[Any],
+        decode_error: threading.Event,
+    ) -> None:
+        def deliver(frame: av.VideoFrame) -> None:
+            # The loop may be gone when the last picture of a call is ready.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_offer, output_q, frame, plugin)
+
+        adapter = DecoderAdapter(plugin, request_keyframe=decode_error.set, deliver=deliver)
+        _receiving_thread.adapter = adapter
+        try:
+            original(loop, input_q, output_q, decode_error)
+        finally:
+            _receiving_thread.adapter = None
+            adapter.close()
+
+    return decoder_worker
+
+
+def _offer(track_queue: asyncio.Queue[Any], frame: av.VideoFrame, plugin: Plugin) -> None:
+    """Give a track a frame, in place of the oldest when the program does not read; runs on the event loop."""
+    while track_queue.qsize() >= MAX_UNREAD_FRAMES:
+        oldest = track_queue.get_nowait()
+        if oldest is None:  # the track has ended
+            track_queue.put_nowait(None)
+            return
+        plugin.stats.add(unread_dropped=1)
+    track_queue.put_nowait(frame)
