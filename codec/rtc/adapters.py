@@ -174,6 +174,8 @@ class DecoderAdapter(RtpDecoder):
         try:
             received = self._parse(encoded_frame)
             self._plugin.stats.add(frames_received=1, payload_bytes_received=len(encoded_frame.data))
+            if received.coded.is_keyframe:
+                self._keyframe_requests.answered()
             if self._plugin.pictures == "deferred":
                 self._deliver(_placeholder(received))
             elif self._worker.put(received):

@@ -34,6 +34,11 @@ class PromptJitterBuffer(JitterBuffer):
         """Whether the last packet was of this codec."""
         return self._newest is not None
 
+    @property
+    def ssrc(self) -> int:
+        """Source of the last packet of this codec; 0 when the last packet was of another."""
+        return self._newest[0] if self._newest is not None else 0
+
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         """Take one packet; return whether to ask for a keyframe, and the frame that is now complete."""
         data = getattr(packet, "_data", b"")

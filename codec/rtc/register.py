@@ -9,44 +9,39 @@ What stands at each seam (``codec.rtc.seams``) while a plug-in is registered:
     rtcrtpreceiver.depayload                 marks the codec's payloads and their moment of arrival
     rtcrtpreceiver.JitterBuffer              releases them at once
     RTCRtpReceiver._send_rtcp_nack           asks for no retransmission of them: it would come too late
+    RTCRtpReceiver._send_rtcp_pli            is called when a frame cannot be decoded (not replaced)
+    RTCRtpReceiver.receive                   leaves word of which receiver a decoder thread works for
     rtcrtpreceiver.get_decoder               gives the thread's ``DecoderAdapter``
     rtcrtpreceiver.decoder_worker            makes it for a track, and closes it when the track ends
 
-A keyframe is asked for in aiortc's own way: ``decoder_worker`` holds an event, and when it is set the receiver sends a
-PLI with the next packet (at most one frame interval later).
+aiortc's own way to ask for a keyframe is an event that its receiver looks at when the next packet comes: one frame
+interval too late, and a line in the log for each. So the adapter has the receiver send its PLI at once.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
-import queue
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import av
 from aiortc import RTCPeerConnection, RTCSessionDescription, codecs
 from aiortc.codecs.base import Decoder as RtpDecoder
 from aiortc.codecs.base import Encoder as RtpEncoder
-from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpCodecParameters
+from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpCodecParameters, RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtp import DYNAMIC_PAYLOAD_TYPES
 
 from codec.config import CLOCK_RATE_HZ, RTP_CODEC_NAME
 from codec.errors import PluginError
-from codec.rtc import sdp, seams
-from codec.rtc.adapters import DecoderAdapter, EncoderAdapter
+from codec.rtc import receiving, sdp, seams
+from codec.rtc.adapters import EncoderAdapter
 from codec.rtc.jitter import PromptJitterBuffer
 from codec.rtc.payload import RtpPayload
 from codec.rtc.plugin import Plugin
 
 logger = logging.getLogger(__name__)
-
-MAX_UNREAD_FRAMES = 4
-"""Frames that wait on a track for the program; the oldest is dropped for a newer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +51,7 @@ class _Registration:
     codec: RTCRtpCodecParameters
 
 
-class _ReceivingThread(threading.local):
-    """What ``get_decoder`` must know of the decoder thread that calls it."""
-
-    adapter: DecoderAdapter | None = None
-
-
 _registration: _Registration | None = None
-_receiving_thread = _ReceivingThread()
 
 
 def register(plugin: Plugin) -> None:
@@ -164,6 +152,7 @@ def _sending(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Sea
 
 def _receiving(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Seam, object]:
     original_depayload: Callable[[RTCRtpCodecParameters, bytes], bytes] = originals[seams.DEPAYLOAD]
+    original_receive: Callable[[RTCRtpReceiver, RTCRtpReceiveParameters], Awaitable[None]] = originals[seams.RECEIVE]
     original_nack: Callable[[RTCRtpReceiver, int, list[int]], Awaitable[None]] = originals[seams.SEND_NACK]
     original_get_decoder: Callable[[RTCRtpCodecParameters], RtpDecoder] = originals[seams.GET_DECODER]
 
@@ -173,59 +162,23 @@ def _receiving(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.S
 
     @functools.wraps(original_nack)
     async def send_nack(self: RTCRtpReceiver, media_ssrc: int, lost: list[int]) -> None:
-        buffer = getattr(self, seams.JITTER_BUFFER_ATTRIBUTE)
-        if not (isinstance(buffer, PromptJitterBuffer) and buffer.is_prompt):
+        if receiving.prompt_buffer(self) is None:
             await original_nack(self, media_ssrc, lost)
+
+    @functools.wraps(original_receive)
+    async def receive(self: RTCRtpReceiver, parameters: RTCRtpReceiveParameters) -> None:
+        receiving.remember(self)
+        await original_receive(self, parameters)
 
     @functools.wraps(original_get_decoder)
     def get_decoder(codec: RTCRtpCodecParameters) -> RtpDecoder:
-        if not is_ours(codec):
-            return original_get_decoder(codec)
-        if _receiving_thread.adapter is None:
-            raise PluginError(f"a decoder of {RTP_CODEC_NAME} works in aiortc's decoder thread only")
-        return _receiving_thread.adapter
+        return receiving.thread_adapter() if is_ours(codec) else original_get_decoder(codec)
 
     return {
         seams.DEPAYLOAD: depayload,
         seams.JITTER_BUFFER: functools.partial(PromptJitterBuffer, stats=plugin.stats),
+        seams.RECEIVE: receive,
         seams.SEND_NACK: send_nack,
         seams.GET_DECODER: get_decoder,
-        seams.DECODER_WORKER: _decoder_worker(plugin, originals[seams.DECODER_WORKER]),
+        seams.DECODER_WORKER: receiving.with_adapter(plugin, originals[seams.DECODER_WORKER]),
     }
-
-
-def _decoder_worker(plugin: Plugin, original: Callable[..., None]) -> Callable[..., None]:
-    """Return aiortc's decoder thread with an adapter at hand, whose end is the end of the generator."""
-
-    @functools.wraps(original)
-    def decoder_worker(
-        loop: asyncio.AbstractEventLoop,
-        input_q: queue.Queue[Any],
-        output_q: asyncio.Queue[Any],
-        decode_error: threading.Event,
-    ) -> None:
-        def deliver(frame: av.VideoFrame) -> None:
-            # The loop may be gone when the last picture of a call is ready.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_offer, output_q, frame, plugin)
-
-        adapter = DecoderAdapter(plugin, request_keyframe=decode_error.set, deliver=deliver)
-        _receiving_thread.adapter = adapter
-        try:
-            original(loop, input_q, output_q, decode_error)
-        finally:
-            _receiving_thread.adapter = None
-            adapter.close()
-
-    return decoder_worker
-
-
-def _offer(track_queue: asyncio.Queue[Any], frame: av.VideoFrame, plugin: Plugin) -> None:
-    """Give a track a frame, in place of the oldest when the program does not read; runs on the event loop."""
-    while track_queue.qsize() >= MAX_UNREAD_FRAMES:
-        oldest = track_queue.get_nowait()
-        if oldest is None:  # the track has ended
-            track_queue.put_nowait(None)
-            return
-        plugin.stats.add(unread_dropped=1)
-    track_queue.put_nowait(frame)

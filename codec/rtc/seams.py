@@ -21,6 +21,9 @@ from codec.errors import PluginError
 JITTER_BUFFER_ATTRIBUTE = "_RTCRtpReceiver__jitter_buffer"
 """Where a receiver keeps its jitter buffer: the private name as Python mangles it."""
 
+DECODE_ERROR_ATTRIBUTE = "_RTCRtpReceiver__decoder_error"
+"""Where a receiver keeps the event that it shares with its decoder thread."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seam:
@@ -74,6 +77,8 @@ SET_REMOTE = Seam("aiortc.rtcpeerconnection", "RTCPeerConnection.setRemoteDescri
 GET_ENCODER = Seam("aiortc.rtcrtpsender", "get_encoder", ("codec",))
 DEPAYLOAD = Seam("aiortc.rtcrtpreceiver", "depayload", ("codec", "payload"))
 JITTER_BUFFER = Seam("aiortc.rtcrtpreceiver", "JitterBuffer", ("capacity", "prefetch", "is_video"))
+RECEIVE = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver.receive", ("self", "parameters"))
+SEND_PLI = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp_pli", ("self", "media_ssrc"))
 SEND_NACK = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp_nack", ("self", "media_ssrc", "lost"))
 GET_DECODER = Seam("aiortc.rtcrtpreceiver", "get_decoder", ("codec",))
 DECODER_WORKER = Seam("aiortc.rtcrtpreceiver", "decoder_worker", ("loop", "input_q", "output_q", "decode_error"))
@@ -83,6 +88,8 @@ SEAMS = (
     GET_ENCODER,
     DEPAYLOAD,
     JITTER_BUFFER,
+    RECEIVE,
+    SEND_PLI,
     SEND_NACK,
     GET_DECODER,
     DECODER_WORKER,
@@ -96,8 +103,9 @@ def check() -> dict[Seam, Any]:
         PluginError: a seam is missing or has changed; the message names it.
     """
     originals = {seam: seam.get() for seam in SEAMS}
-    if JITTER_BUFFER_ATTRIBUTE not in RTCRtpReceiver.__init__.__code__.co_names:
-        raise PluginError("this aiortc's RTCRtpReceiver has no __jitter_buffer")
+    for attribute in (JITTER_BUFFER_ATTRIBUTE, DECODE_ERROR_ATTRIBUTE):
+        if attribute not in RTCRtpReceiver.__init__.__code__.co_names:
+            raise PluginError(f"this aiortc's RTCRtpReceiver has no {attribute}")
     if not callable(getattr(originals[JITTER_BUFFER], "add", None)):
         raise PluginError("this aiortc's JitterBuffer has no add")
     return originals

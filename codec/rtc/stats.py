@@ -104,3 +104,7 @@ class KeyframeRequests:
         self._last_s = now_s
         self._send()
         return True
+
+    def answered(self) -> None:
+        """Note that a keyframe came: the next one may be asked for at once."""
+        self._last_s = None
