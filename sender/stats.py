@@ -1,0 +1,234 @@
+"""Beside the call: what is counted, second by second and in the end.
+
+Payload is what the codec made; wire adds 68 bytes a packet (IPv4 20, UDP 8, RTP 12, header extensions 12, SRTP tag 16).
+Both come from aiortc's own counts of what it sent.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from aiortc import RTCPeerConnection
+from aiortc.stats import RTCOutboundRtpStreamStats, RTCRemoteInboundRtpStreamStats, RTCTransportStats
+
+from codec.errors import OutputError
+from codec.structs import EncodedFrame
+from sender.pace import HEADER_BYTES
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Traffic:
+    """What one kind of media has sent.
+
+    Attributes:
+        packets: RTP packets.
+        payload_bytes: bytes of their payloads.
+    """
+
+    packets: int = 0
+    payload_bytes: int = 0
+
+    @property
+    def wire_bytes(self) -> int:
+        """Bytes with headers."""
+        return self.payload_bytes + HEADER_BYTES * self.packets
+
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(packets=self.packets + other.packets, payload_bytes=self.payload_bytes + other.payload_bytes)
+
+    def __sub__(self, other: Traffic) -> Traffic:
+        return Traffic(packets=self.packets - other.packets, payload_bytes=self.payload_bytes - other.payload_bytes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """What a connection says of itself at one moment."""
+
+    video: Traffic = field(default_factory=Traffic)
+    """Pictures sent."""
+    audio: Traffic = field(default_factory=Traffic)
+    """Sound sent."""
+    packets_received: int = 0
+    """Datagrams of any kind that came from the peer."""
+    packets_lost: int = 0
+    """Picture packets that the peer misses."""
+    loss: float = 0.0
+    """Share of picture packets lost lately, 0 to 1."""
+    rtt_s: float | None = None
+    """Round-trip time; None before it is known."""
+
+
+async def snapshot_of(connection: RTCPeerConnection) -> Snapshot:
+    """Ask a connection for its counters."""
+    traffic = {"video": Traffic(), "audio": Traffic()}
+    received, lost, loss, rtt_s = 0, 0, 0.0, None
+    for entry in (await connection.getStats()).values():
+        if isinstance(entry, RTCOutboundRtpStreamStats):
+            traffic[entry.kind] += Traffic(packets=entry.packetsSent, payload_bytes=entry.bytesSent)
+        elif isinstance(entry, RTCRemoteInboundRtpStreamStats):
+            rtt_s = entry.roundTripTime if entry.roundTripTime is not None else rtt_s
+            if entry.kind == "video":
+                lost, loss = max(entry.packetsLost, 0), entry.fractionLost / 256
+        elif isinstance(entry, RTCTransportStats):
+            received = max(received, entry.packetsReceived)
+    return Snapshot(
+        video=traffic["video"],
+        audio=traffic["audio"],
+        packets_received=received,
+        packets_lost=lost,
+        loss=loss,
+        rtt_s=rtt_s,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Second:
+    """What the display shows: the last second or so."""
+
+    state: str
+    """What the sender is doing, for people."""
+    codec: str
+    """Video codec in use."""
+    fps: float
+    """Pictures sent a second."""
+    payload_kbps: float
+    """Pictures, without headers."""
+    wire_kbps: float
+    """Pictures, with headers."""
+    audio_kbps: float
+    """Sound, with headers."""
+    rtt_ms: float | None
+    """Round-trip time."""
+    loss: float
+    """Share of picture packets lost, 0 to 1."""
+    has_face: bool
+    """Whether the tracker sees a face."""
+
+
+class Book:
+    """Counts over all calls of a sender; everything on the event loop."""
+
+    def __init__(self) -> None:
+        self.state = "starting"
+        self.codec = ""
+        self.num_frames = 0
+        self.num_keyframes = 0
+        self.num_calls = 0
+        self.has_face = False
+        self.references: list[dict[str, str | int | bool]] = []
+        self._coding_ms: deque[float] = deque(maxlen=10_000)
+        self._rtt_ms: deque[float] = deque(maxlen=10_000)
+        self._past = Snapshot()
+        self._now = Snapshot()
+        self._begun_s: float | None = None
+        self._ended_s = 0.0
+        self._second = (time.monotonic(), Traffic(), Traffic())
+
+    def note_frame(self, encoded: EncodedFrame, capture_time_us: int, coded_time_us: int, has_face: bool) -> None:
+        """Count a coded picture."""
+        self.num_frames += 1
+        self.num_keyframes += encoded.is_keyframe
+        self.has_face = has_face
+        self._coding_ms.append((coded_time_us - capture_time_us) / 1000)
+
+    def note_snapshot(self, snapshot: Snapshot) -> None:
+        """Take over the counters of the running call."""
+        now_s = time.monotonic()
+        if snapshot.video.packets > self._now.video.packets:
+            self._begun_s = now_s if self._begun_s is None else self._begun_s
+            self._ended_s = now_s
+        if snapshot.rtt_s is not None and snapshot.rtt_s != self._now.rtt_s:
+            self._rtt_ms.append(snapshot.rtt_s * 1000)
+        self._now = snapshot
+
+    def end_call(self) -> None:
+        """Keep the counters of a call that has ended."""
+        self._past = Snapshot(
+            video=self.video, audio=self.audio, packets_lost=self._past.packets_lost + self._now.packets_lost
+        )
+        self._now = Snapshot()
+
+    @property
+    def video(self) -> Traffic:
+        """Pictures sent in all calls."""
+        return self._past.video + self._now.video
+
+    @property
+    def audio(self) -> Traffic:
+        """Sound sent in all calls."""
+        return self._past.audio + self._now.audio
+
+    def second(self) -> Second:
+        """Return the rates since the last call of this function."""
+        now_s, (then_s, video, audio) = time.monotonic(), self._second
+        self._second = (now_s, self.video, self.audio)
+        sent, heard, elapsed_s = self.video - video, self.audio - audio, max(now_s - then_s, 1e-3)
+        return Second(
+            state=self.state,
+            codec=self.codec,
+            fps=sent.packets / elapsed_s,
+            payload_kbps=sent.payload_bytes * 8e-3 / elapsed_s,
+            wire_kbps=sent.wire_bytes * 8e-3 / elapsed_s,
+            audio_kbps=heard.wire_bytes * 8e-3 / elapsed_s,
+            rtt_ms=None if self._now.rtt_s is None else self._now.rtt_s * 1000,
+            loss=self._now.loss,
+            has_face=self.has_face,
+        )
+
+    def report(self, num_skipped: int) -> dict[str, object]:
+        """Return the figures of all calls, ready for JSON.
+
+        Args:
+            num_skipped: pictures captured but not coded.
+        """
+        duration_s = max(self._ended_s - (self._begun_s or 0.0), 0.0)
+        per_s = 8 / duration_s if duration_s > 0 else 0.0
+        packets = self.video.packets
+        lost = self._past.packets_lost + self._now.packets_lost
+        return {
+            "codec": self.codec,
+            "calls": self.num_calls,
+            "duration_s": round(duration_s, 3),
+            "frames_sent": self.num_frames if self.num_frames else packets,
+            "frames_skipped": num_skipped,
+            "keyframes_sent": self.num_keyframes,
+            "fps": round(packets / duration_s, 2) if duration_s > 0 else 0.0,
+            "payload_bits_per_s": round(self.video.payload_bytes * per_s, 1),
+            "wire_bits_per_s": round(self.video.wire_bytes * per_s, 1),
+            "audio_payload_bits_per_s": round(self.audio.payload_bytes * per_s, 1),
+            "audio_wire_bits_per_s": round(self.audio.wire_bytes * per_s, 1),
+            "video": asdict(self.video),
+            "audio": asdict(self.audio),
+            "packets_lost": lost,
+            "loss": round(lost / packets, 4) if packets else 0.0,
+            "rtt_ms": percentiles(self._rtt_ms),
+            "capture_to_coded_ms": percentiles(self._coding_ms),
+            "references": self.references,
+        }
+
+
+def percentiles(values: deque[float]) -> dict[str, float]:
+    """Return p50, p95 and p99; nothing of nothing."""
+    if not values:
+        return {}
+    p50, p95, p99 = np.percentile(np.array(values), (50, 95, 99))
+    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2), "p99": round(float(p99), 2)}
+
+
+def write_report(path: Path, report: dict[str, object]) -> None:
+    """Write a report as JSON, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(json.dumps(report, indent=2) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
