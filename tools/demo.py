@@ -1,0 +1,232 @@
+"""A call from one process to another over WebRTC on this machine, and what became of the picture.
+
+    examples/media/call.mp4 -> python -m sender -> WebRTC -> python -m receiver --sources examples/media/refs
+                                     `-- what was coded ---+--- what was shown --'
+                            side_by_side.mp4, strip.png, report.json
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+import tyro
+from PIL import Image
+
+from codec.errors import OutputError, SignallingError, WarpcallError
+from training.evaluate.metrics import psnr_db, ssim
+
+ROOT = Path(__file__).parent.parent
+STRIP_FRAMES = 8
+START_TIMEOUT_S = 120.0
+Frames = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Send the shipped clip to a receiver on this machine and compare what was shown with what was coded."""
+
+    out: Path = Path("build/demo")
+    """Folder to write."""
+    video: Path = ROOT / "examples/media/call.mp4"
+    """Video to send."""
+    sources: Path = ROOT / "examples/media/refs"
+    """Reference pictures of the receiver."""
+    weights: Path | None = None
+    """Weights, instead of the embedded ones."""
+    duration: float | None = None
+    """Seconds to send, instead of the whole video."""
+    debug: bool = False
+    """Show a traceback when something fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What both ends kept of a call.
+
+    Attributes:
+        sent, shown: pictures (N, S, S, 3) by frame number.
+        sender, receiver: their reports.
+    """
+
+    sent: dict[int, Frames]
+    shown: dict[int, Frames]
+    sender: dict[str, Any]
+    receiver: dict[str, Any]
+
+
+def call(config: DemoConfig, folder: Path) -> Call:
+    """Run receiver and sender to the end of the video.
+
+    Raises:
+        SignallingError: one of them failed; the message holds its last line.
+    """
+    weights = [] if config.weights is None else ["--weights", str(config.weights)]
+    record = config.out / "received.mp4"
+    receiver = start(
+        "receiver", "--sources", str(config.sources), "--port", "0", "--once", "--record", str(record),
+        "--report", str(folder / "receiver.json"), "--dump", str(folder / "receiver.npz"), *weights,
+    )  # fmt: skip
+    try:
+        url = wait_for_url(receiver)
+        duration = [] if config.duration is None else ["--duration", str(config.duration)]
+        sender = start(
+            "sender", "--video", str(config.video), "--peer", url, "--report", str(folder / "sender.json"),
+            "--dump", str(folder / "sender.npz"), *weights, *duration,
+        )  # fmt: skip
+        finish("sender", sender)
+        finish("receiver", receiver)
+    finally:
+        if receiver.poll() is None:
+            receiver.terminate()
+            receiver.wait(30)
+    return Call(
+        read_dump(folder / "sender.npz"),
+        read_dump(folder / "receiver.npz"),
+        json.loads((folder / "sender.json").read_text()),
+        json.loads((folder / "receiver.json").read_text()),
+    )
+
+
+def start(program: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start one of our programs; its lines are read from a file, so that no pipe fills up."""
+    log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - lives as long as the process
+    process = subprocess.Popen(
+        [sys.executable, "-m", program, *arguments], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, text=True
+    )
+    process.stdout = log
+    return process
+
+
+def output(process: subprocess.Popen[str]) -> str:
+    """Return all that a process has printed so far."""
+    log: IO[str] | None = process.stdout
+    if log is None:
+        return ""
+    log.seek(0)
+    return log.read()
+
+
+def wait_for_url(receiver: subprocess.Popen[str]) -> str:
+    """Return the WHIP address that the receiver prints.
+
+    Raises:
+        SignallingError: it ended, or printed none in time.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        for word in output(receiver).split():
+            if word.startswith("http://") and word.endswith("/whip"):
+                return word
+        if receiver.poll() is not None:
+            break
+        time.sleep(0.1)
+    raise SignallingError(f"the receiver did not start: {last_line(output(receiver))}")
+
+
+def finish(program: str, process: subprocess.Popen[str]) -> None:
+    """Wait for a process.
+
+    Raises:
+        SignallingError: it failed.
+    """
+    try:
+        code = process.wait(300)
+    except subprocess.TimeoutExpired as error:
+        process.terminate()
+        raise SignallingError(f"the {program} did not end") from error
+    if code:
+        raise SignallingError(f"the {program} ended with {code}: {last_line(output(process))}")
+
+
+def last_line(text: str) -> str:
+    """Return the last line that is not empty."""
+    return ([line for line in text.splitlines() if line.strip()] or ["no word"])[-1]
+
+
+def read_dump(path: Path) -> dict[int, Frames]:
+    """Read pictures by frame number."""
+    with np.load(path) as dump:
+        return dict(zip(dump["numbers"].tolist(), dump["pictures"], strict=True))
+
+
+def compare(made: Call) -> dict[str, Any]:
+    """Return the report of a call.
+
+    Raises:
+        OutputError: no picture was shown.
+    """
+    pairs = [(made.sent[number], picture) for number, picture in made.shown.items() if number in made.sent]
+    if not pairs:
+        raise OutputError("the receiver showed no picture of the call")
+    return {
+        "frames_sent": made.sender["frames_sent"],
+        "frames_shown": made.receiver["frames_shown"],
+        "payload_bits_per_s": made.sender["payload_bits_per_s"],
+        "wire_bits_per_s": made.sender["wire_bits_per_s"],
+        "psnr_db": round(float(np.mean([psnr_db(shown, sent) for sent, shown in pairs])), 2),
+        "ssim": round(float(np.mean([ssim(shown, sent) for sent, shown in pairs])), 4),
+        "latency_ms": made.receiver["latency_ms"],
+        "decoder_fps": made.receiver["decoder_fps"],
+        "device": made.receiver["device"],
+        "weights_sha256": made.receiver["weights_sha256"],
+    }
+
+
+def write_strip(path: Path, made: Call) -> None:
+    """Write a row of source frames over a row of received ones."""
+    numbers = sorted(set(made.shown) & set(made.sent))
+    chosen = [numbers[i] for i in np.linspace(0, len(numbers) - 1, min(STRIP_FRAMES, len(numbers))).astype(int)]
+    rows = [np.concatenate([pictures[number] for number in chosen], axis=1) for pictures in (made.sent, made.shown)]
+    Image.fromarray(np.concatenate(rows)).save(path)
+
+
+def write_side_by_side(path: Path, made: Call) -> None:
+    """Write a video: every frame sent, beside the newest frame that had been shown by then."""
+    fps = max(1, round(made.sender["fps"]))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "18"})
+        shown = np.zeros_like(next(iter(made.sent.values())))
+        stream.height, stream.width, stream.pix_fmt = shown.shape[0], 2 * shown.shape[1], "yuv420p"
+        for count, number in enumerate(sorted(made.sent)):
+            shown = made.shown.get(number, shown)
+            frame = av.VideoFrame.from_ndarray(np.concatenate((made.sent[number], shown), axis=1), format="rgb24")
+            frame.pts, frame.time_base = count, Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 is good, 1 a failure told in one line."""
+    config = tyro.cli(DemoConfig, args=argv, prog="python -m tools.demo")
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            made = call(config, Path(folder))
+        report = compare(made)
+        write_strip(config.out / "strip.png", made)
+        write_side_by_side(config.out / "side_by_side.mp4", made)
+        (config.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    except (WarpcallError, OSError) as error:
+        if config.debug:
+            raise
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(report, indent=2))
+    print(f"look at {config.out / 'side_by_side.mp4'} and {config.out / 'strip.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
