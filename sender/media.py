@@ -11,10 +11,11 @@ import logging
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
-from codec.errors import CaptureError
+from codec.errors import CaptureError, WarpcallError
 from codec.face import FaceDetector, FaceTracker
 from sender.audio import OpusPacket, OpusStream
 from sender.capture import Frame, Reader, Timeline
@@ -28,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 SOUND_SLOTS = 5
 """Packets of sound that wait for aiortc; more than a moment's worth is stale."""
+
+
+WARM_UP_PICTURE = np.zeros((64, 64, 3), dtype=np.uint8)
+"""Loads the detector: the first picture would wait for that, seconds."""
 
 
 class Media:
@@ -47,13 +52,14 @@ class Media:
         self._coding = coding
         self._pace = pace
         self._timeline = Timeline()
-        self._framer = Framer(size, FaceTracker(FaceDetector()) if _wants_face(source) else None)
+        self._detector = FaceDetector() if source.crop == "face" and not source.test_pattern else None
+        self._framer = Framer(size, None if self._detector is None else FaceTracker(self._detector))
         self._readers: list[Reader] = []
         self._waiting: list[Reader] = []
         self._opus: OpusStream | None = None
         self.ended = asyncio.Event()
         """Set when the pictures have ended."""
-        self.error: BaseException | None = None
+        self.error: WarpcallError | None = None
         """What ended them; None at the end of a file."""
 
     @property
@@ -75,6 +81,8 @@ class Media:
         self._loop = asyncio.get_running_loop()
         self.pictures: Slot[FramedPicture] = Slot(1, self._loop)
         self._sounds: Slot[OpusPacket] = Slot(SOUND_SLOTS, self._loop)
+        if self._detector is not None:
+            await asyncio.to_thread(self._detector.detect, WARM_UP_PICTURE)
         try:
             self._add(await asyncio.to_thread(_open_pictures, self._config))
             sound = await asyncio.to_thread(_open_sound, self._config)
@@ -118,7 +126,8 @@ class Media:
                 self._sounds.put(packet)
 
     def _on_pictures_end(self, error: BaseException | None) -> None:
-        self.error = error
+        if error is not None:
+            self.error = error if isinstance(error, WarpcallError) else CaptureError(f"the pictures failed: {error!r}")
         self.pictures.close()
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.ended.set)
@@ -132,10 +141,6 @@ class Media:
         for reader in self._readers:
             await asyncio.to_thread(reader.stop)
         await asyncio.to_thread(self._framer.close)
-
-
-def _wants_face(source: SourceConfig) -> bool:
-    return source.crop == "face" and not source.test_pattern
 
 
 def _open_pictures(config: SourceConfig) -> Source:

@@ -125,8 +125,8 @@ class Book:
         self._rtt_ms: deque[float] = deque(maxlen=10_000)
         self._past = Snapshot()
         self._now = Snapshot()
-        self._begun_s: float | None = None
-        self._ended_s = 0.0
+        self._first_us: int | None = None
+        self._last_us = 0
         self._second = (time.monotonic(), Traffic(), Traffic())
 
     def note_frame(self, encoded: EncodedFrame, capture_time_us: int, coded_time_us: int, has_face: bool) -> None:
@@ -134,14 +134,17 @@ class Book:
         self.num_frames += 1
         self.num_keyframes += encoded.is_keyframe
         self.has_face = has_face
+        self._note_time(coded_time_us)
         self._coding_ms.append((coded_time_us - capture_time_us) / 1000)
+
+    def _note_time(self, time_us: int) -> None:
+        self._first_us = time_us if self._first_us is None else self._first_us
+        self._last_us = time_us
 
     def note_snapshot(self, snapshot: Snapshot) -> None:
         """Take over the counters of the running call."""
-        now_s = time.monotonic()
-        if snapshot.video.packets > self._now.video.packets:
-            self._begun_s = now_s if self._begun_s is None else self._begun_s
-            self._ended_s = now_s
+        if snapshot.video.packets > self._now.video.packets and not self.num_frames:
+            self._note_time(time.time_ns() // 1000)  # ordinary video: nobody tells of its frames
         if snapshot.rtt_s is not None and snapshot.rtt_s != self._now.rtt_s:
             self._rtt_ms.append(snapshot.rtt_s * 1000)
         self._now = snapshot
@@ -186,7 +189,7 @@ class Book:
         Args:
             num_skipped: pictures captured but not coded.
         """
-        duration_s = max(self._ended_s - (self._begun_s or 0.0), 0.0)
+        duration_s = 0.0 if self._first_us is None else max(self._last_us - self._first_us, 0) / 1e6
         per_s = 8 / duration_s if duration_s > 0 else 0.0
         packets = self.video.packets
         lost = self._past.packets_lost + self._now.packets_lost
