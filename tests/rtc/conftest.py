@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import av
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack, RTCPeerConnection
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtp import is_rtcp
 
 from codec import Model
 from codec.frames import Rgb
@@ -41,33 +42,69 @@ class MovingSquareTrack(MediaStreamTrack):
         return frame
 
 
-async def connect(
-    caller: RTCPeerConnection, callee: RTCPeerConnection, change_answer: Callable[[str], str] = str
-) -> None:
-    """Exchange an offer and an answer."""
-    await caller.setLocalDescription()
-    await callee.setRemoteDescription(caller.localDescription)
-    await callee.setLocalDescription()
-    answer = callee.localDescription
-    await caller.setRemoteDescription(type(answer)(sdp=change_answer(answer.sdp), type=answer.type))
+class Loopback:
+    """Two peer connections in one event loop; the callee's tracks are read."""
 
+    def __init__(self) -> None:
+        self.caller = RTCPeerConnection()
+        self.callee = RTCPeerConnection()
+        self.tracks: list[MediaStreamTrack] = []
+        self.callee.on("track", self.tracks.append)
 
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition that other tasks and threads bring about."""
-    try:
+    async def connect(
+        self,
+        *,
+        is_reversed: bool = False,
+        change_offer: Callable[[str], str] = str,
+        change_answer: Callable[[str], str] = str,
+    ) -> None:
+        """Exchange an offer and an answer, changed on their way."""
+        caller, callee = (self.callee, self.caller) if is_reversed else (self.caller, self.callee)
+        await caller.setLocalDescription()
+        await callee.setRemoteDescription(_changed(caller.localDescription, change_offer))
+        await callee.setLocalDescription()
+        await caller.setRemoteDescription(_changed(callee.localDescription, change_answer))
+
+    async def read(self, count: int) -> list[av.VideoFrame]:
+        """Read frames from the callee's first track."""
         async with asyncio.timeout(TIMEOUT_S):
-            while not condition():
-                await asyncio.sleep(0.005)  # noqa: ASYNC110
-    except TimeoutError:
-        pytest.fail(f"waited {TIMEOUT_S} s in vain until {what}")
+            frames = [await self.tracks[0].recv() for _ in range(count)]
+        assert all(isinstance(frame, av.VideoFrame) for frame in frames)
+        return [frame for frame in frames if isinstance(frame, av.VideoFrame)]
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for a condition that other tasks and threads bring about."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                while not condition():  # noqa: ASYNC110 (the condition is another thread's)
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            pytest.fail(f"waited {TIMEOUT_S} s in vain until {what}")
+
+    def change_packets(self, change: Callable[[bytes], bytes | None]) -> None:
+        """Change the caller's RTP packets before they are encrypted; None drops one. RTCP is left alone."""
+        transport = self.caller.getSenders()[0].transport
+        send = transport._send_rtp
+
+        async def changed_send(data: bytes) -> None:
+            packet = data if is_rtcp(data) else change(data)
+            if packet is not None:
+                await send(packet)
+
+        transport.__dict__["_send_rtp"] = changed_send
+
+    async def close(self) -> None:
+        """End both connections; no generator thread may outlive them."""
+        await self.caller.close()
+        await self.callee.close()
+        await self.until(
+            lambda: not any(thread.name.startswith("warpcall") for thread in threading.enumerate()),
+            "the generator threads ended",
+        )
 
 
-async def read(track: MediaStreamTrack, count: int) -> list[av.VideoFrame]:
-    """Read frames from a track."""
-    async with asyncio.timeout(TIMEOUT_S):
-        frames = [await track.recv() for _ in range(count)]
-    assert all(isinstance(frame, av.VideoFrame) for frame in frames)
-    return [frame for frame in frames if isinstance(frame, av.VideoFrame)]
+def _changed(description: RTCSessionDescription, change: Callable[[str], str]) -> RTCSessionDescription:
+    return RTCSessionDescription(sdp=change(description.sdp), type=description.type)
 
 
 @pytest.fixture
@@ -93,13 +130,12 @@ def deferred(tiny_model: Model) -> Iterator[Plugin]:
 
 
 @pytest.fixture
-async def pair() -> AsyncIterator[tuple[RTCPeerConnection, RTCPeerConnection]]:
-    """Two peer connections, closed at the end; no generator thread may outlive them."""
-    caller, callee = RTCPeerConnection(), RTCPeerConnection()
-    yield caller, callee
-    await caller.close()
-    await callee.close()
-    await until(
-        lambda: not any(thread.name.startswith("warpcall") for thread in threading.enumerate()),
-        "the generator threads ended",
-    )
+def video() -> MovingSquareTrack:
+    return MovingSquareTrack()
+
+
+@pytest.fixture
+async def loopback() -> AsyncIterator[Loopback]:
+    pair = Loopback()
+    yield pair
+    await pair.close()
