@@ -1,0 +1,138 @@
+"""``python -m receiver``: wait for a call, rebuild the speaker's picture and show it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from rich.logging import RichHandler
+
+from codec import Decoder, load_model
+from codec.errors import ConfigError, OutputError, WarpcallError
+from codec.rtc import Plugin, register
+from codec.structs import CodedFrame, QuantisedKeypoints
+from receiver.config import ReceiverConfig
+from receiver.display import show_figures
+from receiver.output import Screen
+from receiver.record import check_writable
+from receiver.server import ReceiverServer
+from receiver.shelf import ReferenceShelf
+from receiver.sources import read_sources
+from receiver.studio import Studio
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the receiver and return its exit code: 0 good, 1 our failure, 2 usage."""
+    try:
+        config = tyro.cli(ReceiverConfig, args=argv, prog="python -m receiver")
+    except ConfigError as error:
+        print(f"receiver: {error}", file=sys.stderr)
+        return 2
+    console = Console()
+    _configure_logging(config, console)
+    try:
+        return _event_loop_runner()(_run(config, console))
+    except WarpcallError as error:
+        if config.debug:
+            traceback.print_exc()
+        print(f"receiver: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def open_studio(config: ReceiverConfig) -> Studio:
+    """Load the model and the reference pictures, and register the codec.
+
+    Raises:
+        WarpcallError: weights, references or an output path are not usable; the message says which.
+    """
+    for path, option in ((config.record, "--record"), (config.report, "--report"), (config.dump, "--dump")):
+        if path is not None:
+            check_writable(path, option)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    model = load_model(config.weights, config.device)
+    size = model.config.image_size
+    own = read_sources(config.sources, size, config.max_references) if config.sources is not None else []
+    shelf = ReferenceShelf(size, config.max_references, own)
+    decoder = Decoder(model)
+    if own:
+        decoder.set_references(shelf.rgbs)
+        middle = np.zeros((model.config.num_keypoints, 3), dtype=np.int32)
+        # The first run takes longest: better now than in the call.
+        decoder.generate(CodedFrame(0, None, QuantisedKeypoints(middle)))
+    plugin = Plugin(model, pictures="deferred")
+    register(plugin)
+    return Studio(config=config, model=model, plugin=plugin, decoder=decoder, shelf=shelf, screen=Screen(size))
+
+
+async def _run(config: ReceiverConfig, console: Console) -> int:
+    studio = await asyncio.to_thread(open_studio, config)
+    stop = asyncio.Event()
+    _on_signals(stop)
+    async with ReceiverServer(studio) as server:
+        print(f"listening on {server.url}/whip (viewer page: {server.url}/)", flush=True)
+        logger.info("%s on %s, %d reference pictures", studio.model.config.name, studio.model.device, len(studio.shelf))
+        figures = asyncio.create_task(show_figures(server.switchboard, server.url, console, _print_line))
+        waits = [asyncio.create_task(stop.wait())]
+        if config.once:
+            waits.append(asyncio.create_task(server.switchboard.first_ended.wait()))
+        await asyncio.wait([figures, *waits], return_when=asyncio.FIRST_COMPLETED)
+        for task in [figures, *waits]:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await figures
+    failures = server.switchboard.failures
+    if failures:
+        raise OutputError(failures[-1])
+    return 0
+
+
+def _event_loop_runner() -> Callable[..., int]:
+    """Return ``asyncio.run``, or uvloop's where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run
+    return uvloop.run
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    """Set the event on the first Ctrl-C or SIGTERM; a second one ends the program at once."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        stop.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the program at once
+            loop.add_signal_handler(number, on_signal)
+
+
+def _configure_logging(config: ReceiverConfig, console: Console) -> None:
+    handler = RichHandler(console=Console(stderr=True) if not console.is_terminal else console, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", datefmt="%H:%M:%S", handlers=[handler])
+    for name in ("receiver", "codec"):
+        logging.getLogger(name).setLevel(logging.DEBUG if config.verbose else logging.INFO)
+
+
+def _print_line(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""The reference pictures that the receiver holds, from its own folder and from senders.
+
+Pictures from ``--sources`` stay. Pictures that a sender sent are its likeness and belong to its call: they are
+forgotten when it ends, unless it ended without Bye: a sender that was cut off may be back within a minute, and
+sending them again would cost it as long (60 kB are a minute at 8 kbit/s).
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from codec.bitstream.picture import decode_picture
+from codec.errors import ReferenceImageError
+from codec.references import ReferenceSet
+from codec.structs import ReferencePicture
+from receiver.sources import Reference
+
+Rgb = npt.NDArray[np.uint8]
+
+KEEP_FOR_RETURN_S = 60.0
+
+
+class ReferenceShelf:
+    """A bounded set of reference pictures."""
+
+    def __init__(
+        self,
+        size: int,
+        max_references: int,
+        own: Sequence[Reference] = (),
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Fill the shelf.
+
+        Args:
+            size: height and width of the pictures, pixels.
+            max_references: how many it holds.
+            own: pictures of ``--sources``.
+            now: clock in seconds.
+        """
+        self.max_references = max_references
+        self._size = size
+        self._own = tuple(own)
+        self._now = now
+        self._keep_until_s: float | None = None
+        self._references = self._only_own()
+
+    def __len__(self) -> int:
+        """Return how many pictures it holds."""
+        return len(self._references)
+
+    @property
+    def sha256s(self) -> tuple[str, ...]:
+        """Hashes of the pictures, oldest first."""
+        return tuple(self._references.sha256s)
+
+    @property
+    def rgbs(self) -> tuple[Rgb, ...]:
+        """The pictures, each uint8 (S, S, 3), oldest first."""
+        return tuple(self._references.rgbs)
+
+    def decode(self, picture: ReferencePicture) -> Rgb:
+        """Return a sent picture's pixels; slow enough for a thread of its own.
+
+        Raises:
+            ReferenceImageError: the picture is not usable.
+        """
+        return decode_picture(picture.data, self._size)
+
+    def add(self, sha256: str, rgb: Rgb) -> bool:
+        """Put a sender's picture on the shelf; the oldest goes when it is full.
+
+        Returns:
+            Whether the set changed.
+
+        Raises:
+            ReferenceImageError: the picture would push out one of ``--sources``.
+        """
+        if self._own and sha256 not in self._references and len(self) >= self.max_references:
+            raise ReferenceImageError("the receiver uses reference pictures of its own and has room for no other")
+        return self._references.add(sha256, rgb)
+
+    def begin_call(self) -> None:
+        """Forget the last sender's pictures unless it was cut off a moment ago."""
+        if self._keep_until_s is None or self._now() > self._keep_until_s:
+            self._references = self._only_own()
+        self._keep_until_s = None
+
+    def end_call(self, *, may_return: bool) -> None:
+        """Note how a call ended.
+
+        Args:
+            may_return: whether the sender did not say that it leaves.
+        """
+        self._keep_until_s = self._now() + KEEP_FOR_RETURN_S if may_return else None
+
+    def thumbnail(self, index: int) -> bytes | None:
+        """Return a picture as PNG, or None when there is none of that index."""
+        if not 0 <= index < len(self):
+            return None
+        stream = io.BytesIO()
+        Image.fromarray(self.rgbs[index]).save(stream, "PNG")
+        return stream.getvalue()
+
+    def _only_own(self) -> ReferenceSet:
+        references = ReferenceSet(self.max_references)
+        for reference in self._own:
+            references.add(reference.sha256, reference.rgb)
+        return references
