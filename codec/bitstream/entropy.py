@@ -1,7 +1,7 @@
 """Stage 4 of 8: symbols to the fewest bytes, and back.
 
-    differences (3, K) --code_differences--> bytes --read_differences--> differences (3, K)
-    values (K, 3)      --pack_values-------> bytes --unpack_values-----> values (K, 3)
+    differences (3, K) --choose_scales, code_differences--> bytes --read_differences--> differences (3, K)
+    values (K, 3)      --pack_values----------------------> bytes --unpack_values-----> values (K, 3)
 
 Differences go through an asymmetric numeral system (Duda, "Asymmetric numeral systems", arXiv 1311.2540, section 3,
 range variant) whose state is one big integer: a frame is some 100 bits, so nothing need be streamed out, no bit is
@@ -57,14 +57,20 @@ def _cost_millibits(scale: int, symbol: int) -> int:
 _COSTS = np.array([[_cost_millibits(scale, s) for s in range(_MAX_COSTED)] for scale in range(len(SHIFTS))], np.int64)
 
 
-def code_differences(differences_3K: Integers) -> bytes:
-    """Code zigzag differences, each class with the scale that makes it shortest.
+def choose_scales(differences_3K: Integers) -> list[int]:
+    """Return the scale of each class that makes its differences shortest, zeros at the frame's end counted too."""
+    cheapest_3 = _COSTS[:, np.minimum(differences_3K, _MAX_COSTED - 1)].sum(axis=2).argmin(axis=0)
+    scales: list[int] = cheapest_3.tolist()
+    return scales
+
+
+def code_differences(differences_3K: Integers, scales: Sequence[int]) -> bytes:
+    """Code zigzag differences.
 
     Args:
         differences_3K: not negative, below 2**13.
+        scales: of x, of y and of strength, each an index of ``FREQUENCIES``.
     """
-    cheapest = _COSTS[:, np.minimum(differences_3K, _MAX_COSTED - 1)].sum(axis=2).argmin(axis=0)
-    scales: list[int] = cheapest.tolist()
     rows: list[list[int]] = differences_3K.tolist()
     state = 0
     # The last symbol pushed is the first popped.

@@ -173,7 +173,7 @@ class ControlAssembler:
     """Turns data-channel messages into control messages; holds at most ``MAX_PENDING_PICTURES`` unfinished pictures."""
 
     def __init__(self) -> None:
-        self._pending: dict[str, bytearray] = {}
+        self._pending: dict[str, tuple[int, bytearray]] = {}
 
     def feed(self, data: bytes) -> ControlMessage | None:
         """Take one data-channel message.
@@ -199,23 +199,28 @@ class ControlAssembler:
         fragment = control.reference_fragment
         sha256 = _sha256(fragment.sha256)
         _check_range("picture size", fragment.total_bytes, 1, MAX_PICTURE_BYTES)
+        if not fragment.data:
+            raise BitstreamError("picture part is empty")
+        if not fragment.offset:
+            self._pending[sha256] = fragment.total_bytes, bytearray()
         # Taken out, and put back only when the part fits: a bad part ends its picture.
-        received = self._pending.pop(sha256, bytearray()) if fragment.offset else bytearray()
-        if fragment.offset != len(received) or not fragment.data:
+        total, received = self._pending.pop(sha256, (fragment.total_bytes, bytearray()))
+        if total != fragment.total_bytes:
+            raise BitstreamError(f"picture's size was {total} bytes and is now {fragment.total_bytes}")
+        if fragment.offset != len(received):
             raise BitstreamError(f"picture part begins at {fragment.offset}; {len(received)} bytes came before")
-        if len(received) + len(fragment.data) > fragment.total_bytes:
-            raise BitstreamError(f"picture parts exceed the picture's {fragment.total_bytes} bytes")
         received += fragment.data
-        if len(received) < fragment.total_bytes:
-            self._keep(sha256, received)
+        if len(received) > total:
+            raise BitstreamError(f"picture parts exceed the picture's {total} bytes")
+        if len(received) < total:
+            self._keep(sha256, total, received)
             return None
-        self._pending.pop(sha256, None)
         if hashlib.sha256(received).hexdigest() != sha256:
             raise BitstreamError("picture does not match its SHA-256")
         return ReferencePicture(sha256, bytes(received))
 
-    def _keep(self, sha256: str, received: bytearray) -> None:
-        self._pending[sha256] = received
+    def _keep(self, sha256: str, total: int, received: bytearray) -> None:
+        self._pending[sha256] = total, received
         if len(self._pending) > MAX_PENDING_PICTURES:
             del self._pending[next(iter(self._pending))]
 

@@ -61,6 +61,8 @@ def _decompress(body: bytes, max_bytes: int) -> bytes:
         header = zstandard.get_frame_parameters(frame)
         if header.dict_id:
             raise BitstreamError(f"zstd body needs dictionary {header.dict_id}; this build has none")
+        if header.content_size == zstandard.CONTENTSIZE_UNKNOWN:
+            raise BitstreamError("zstd body does not state its size")
         if header.content_size > max_bytes:
             raise BitstreamError(f"zstd body claims {header.content_size} bytes; at most {max_bytes} are valid")
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)

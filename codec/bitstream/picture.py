@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
+import zlib
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,26 @@ Picture = npt.NDArray[np.uint8]
 
 MAX_PICTURE_BYTES = 512 * 1024
 MAX_PICTURE_SIDE = 4096
+# What Pillow raises on damaged files (RuntimeError: its AVIF reader); warnings, where a program makes them errors.
+PILLOW_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Warning,
+)
 FORMATS = ("AVIF", "WEBP", "JPEG", "PNG")
-DEFAULT_QUALITY = 65
+# 4.3 to 9.3 kB and 39 to 43 dB on 256x256 webcam faces; 50 gives 2.3 to 4.3 kB and 35 to 40 dB.
+DEFAULT_QUALITY = 75
+# 60 ms a picture; speed 4 saves another 4% of the bytes and takes 500 ms.
+AVIF_SPEED = 6
 
 
 def encode_picture(rgb: Picture, *, quality: int = DEFAULT_QUALITY) -> bytes:
@@ -46,9 +64,10 @@ def encode_picture(rgb: Picture, *, quality: int = DEFAULT_QUALITY) -> bytes:
     stream = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(rgb))
     if features.check("avif"):
-        image.save(stream, "AVIF", quality=quality, speed=4, max_threads=1)
+        image.save(stream, "AVIF", quality=quality, speed=AVIF_SPEED, max_threads=1)
     else:
-        image.save(stream, "WEBP", quality=quality, method=6)
+        # WebP at the middle between a quality and 100 looks about as AVIF does at that quality, at 1.1 times the bytes.
+        image.save(stream, "WEBP", quality=(quality + 100) // 2, method=6)
     data = stream.getvalue()
     if len(data) > MAX_PICTURE_BYTES:
         raise ReferenceImageError(f"picture takes {len(data)} bytes; a receiver accepts {MAX_PICTURE_BYTES}")
@@ -71,14 +90,12 @@ def decode_picture(data: bytes, size: int) -> Picture:
     if len(data) > MAX_PICTURE_BYTES:
         raise ReferenceImageError(f"reference picture has {len(data)} bytes; at most {MAX_PICTURE_BYTES} are accepted")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(image.width, image.height)
-                rgb = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, OverflowError, MemoryError, Warning) as error:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image.width, image.height)
+            rgb = image.convert("RGB")
+    except PILLOW_ERRORS as error:
         raise ReferenceImageError(f"reference picture cannot be decoded: {error}") from error
-    if rgb.width != size:
+    if rgb.size != (size, size):
         rgb = rgb.resize((size, size), Image.Resampling.LANCZOS)
     return np.array(rgb, dtype=np.uint8)
 

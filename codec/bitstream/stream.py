@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codec.bitstream.entropy import code_differences, pack_values, read_differences, unpack_values
+from codec.bitstream.entropy import choose_scales, code_differences, pack_values, read_differences, unpack_values
 from codec.bitstream.message import (
     MODEL_BYTES,
     NUM_NUMBERS,
@@ -70,7 +70,7 @@ class FrameWindow:
         """
         if number in self._frames and not np.array_equal(self._frames[number], values_K3):
             self._frames.clear()
-        self._frames[number] = values_K3
+        self._frames[number] = values_K3.copy()
         if len(self._frames) > WINDOW:
             del self._frames[next(iter(self._frames))]
 
@@ -126,7 +126,8 @@ class StreamWriter:
         return pack(frame_to_bytes(FrameFields(number, self._model, None, coded)))
 
     def _predicted(self, number: int, values_K3: Integers, base_number: int) -> bytes:
-        coded = code_differences(differences(values_K3, self._window[base_number]))
+        zigzag_3K = differences(values_K3, self._window[base_number])
+        coded = code_differences(zigzag_3K, choose_scales(zigzag_3K))
         return pack(frame_to_bytes(FrameFields(number, b"", base_number, coded)))
 
 
@@ -169,7 +170,7 @@ class StreamReader:
     def _predicted(self, fields: FrameFields, base: int) -> Integers:
         if base not in self._window:
             if fields.number in self._window:  # a late duplicate
-                return self._window[fields.number]
+                return self._window[fields.number].copy()
             raise MissingBaseError(f"frame {fields.number} is predicted from frame {base}, which never came")
         zigzag_3K = read_differences(fields.coded, self._config.num_keypoints)
         return reconstruct(zigzag_3K, self._window[base], num_levels(self._config))
