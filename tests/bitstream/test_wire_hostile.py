@@ -1,0 +1,207 @@
+"""Bytes from the network: truncated, flipped, oversized, random. ``CodecError`` or a valid object, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codec.bitstream.message import MAX_CONTROL_BYTES, ControlAssembler
+from codec.bitstream.pack import ZSTD_MAGIC, unpack
+from codec.bitstream.quantise import check_values
+from codec.bitstream.stream import MAX_FRAME_BYTES, StreamReader, StreamWriter, peek
+from codec.config import CodecConfig
+from codec.errors import BitstreamError, CodecError, VersionError
+from codec.structs import CodedFrame, QuantisedKeypoints
+
+FIXTURES = sorted((Path(__file__).parent.parent / "fixtures" / "wire").glob("*.bin"))
+CONFIG = CodecConfig(name="golden")
+MODEL_SHA256 = hashlib.sha256(b"golden model").hexdigest()
+
+
+def stream(num_frames: int, seed: int = 0) -> list[bytes]:
+    rng = np.random.default_rng(seed)
+    writer = StreamWriter(CONFIG, MODEL_SHA256)
+    values_K3 = rng.integers(8, 24, (20, 3), dtype=np.int32)
+    payloads = []
+    for index in range(num_frames):
+        values_K3 = np.clip(values_K3 + rng.integers(-1, 2, (20, 3), dtype=np.int32), 0, 31)
+        payloads.append(writer.write(QuantisedKeypoints(values_K3), force_keyframe=index % 10 == 0).payload)
+    return payloads
+
+
+def primed_reader() -> StreamReader:
+    reader = StreamReader(CONFIG, MODEL_SHA256)
+    for path in FIXTURES:
+        if path.stem.startswith("frame_"):
+            reader.read(path.read_bytes())
+    return reader
+
+
+def read_everywhere(data: bytes, reader: StreamReader, assembler: ControlAssembler) -> None:
+    """Feed bytes to every reader there is; any error but a ``CodecError`` fails the test."""
+    try:
+        check_frame(reader.read(data))
+    except CodecError as error:
+        check_message(error)
+    for read in (peek, assembler.feed):
+        try:
+            read(data)
+        except CodecError as error:
+            check_message(error)
+
+
+def check_frame(frame: CodedFrame) -> None:
+    check_values(frame.keypoints.values_K3, CONFIG)
+    assert frame.keypoints.values_K3.dtype == np.int32
+    assert 0 <= frame.number < 65_536
+
+
+def check_message(error: CodecError) -> None:
+    assert str(error)
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
+def test_truncated_at_every_byte(path: Path) -> None:
+    data, reader, assembler = path.read_bytes(), primed_reader(), ControlAssembler()
+    for length in range(len(data)) if len(data) < 1000 else range(0, len(data), 101):
+        read_everywhere(data[:length], reader, assembler)
+
+
+@pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
+def test_flipped_at_every_bit(path: Path) -> None:
+    data, reader, assembler = path.read_bytes(), primed_reader(), ControlAssembler()
+    last = 8 * len(data)
+    # Every bit of the fields; in a picture's own bytes, which only the hash looks at, every 997th.
+    for bit in range(last) if last < 8000 else [*range(8 * 60), *range(480, last, 997)]:
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        read_everywhere(bytes(flipped), reader, assembler)
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes(data: bytes) -> None:
+    reader, assembler = primed_reader(), ControlAssembler()
+    read_everywhere(data, reader, assembler)
+    read_everywhere(b"\x10" + data, reader, assembler)
+    read_everywhere(b"\x11" + data, reader, assembler)
+
+
+def test_a_mutated_stream_never_breaks_the_reader() -> None:
+    rng = random.Random(1)
+    payloads = stream(60)
+    for _ in range(60):
+        reader, assembler = StreamReader(CONFIG, MODEL_SHA256), ControlAssembler()
+        for payload in payloads:
+            read_everywhere(mutated(payload, payloads, rng), reader, assembler)
+        # Whatever it was fed, a keyframe puts it right.
+        restarted = StreamWriter(CONFIG, MODEL_SHA256, first_number=rng.randrange(65_536))
+        for index in range(3):
+            values_K3 = np.full((20, 3), 10 + index, dtype=np.int32)
+            frame = reader.read(restarted.write(QuantisedKeypoints(values_K3)).payload)
+            np.testing.assert_array_equal(frame.keypoints.values_K3, values_K3)
+
+
+def mutated(payload: bytes, others: list[bytes], rng: random.Random) -> bytes:
+    data = bytearray(payload)
+    match rng.randrange(7):
+        case 0:
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        case 1:
+            del data[rng.randrange(len(data)) :]
+        case 2:
+            data += rng.randbytes(rng.randrange(1, 20))
+        case 3:
+            data = data[: len(data) // 2] + rng.choice(others)[len(data) // 2 :]
+        case 4:
+            data = bytearray(rng.choice(others))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("version", [0, 2, 15])
+def test_another_version_is_refused_by_name(version: int) -> None:
+    for data in (stream(1)[0], FIXTURES[0].read_bytes()):
+        bumped = bytes([version << 4 | data[0] & 15]) + data[1:]
+        reads = (StreamReader(CONFIG, MODEL_SHA256).read, peek, ControlAssembler().feed)
+        for read in reads:
+            with pytest.raises(VersionError, match=f"payload has wire version {version}; this build speaks 1"):
+                read(bumped)
+
+
+def test_unknown_forms_are_refused_by_name() -> None:
+    with pytest.raises(BitstreamError, match="payload needs a dictionary"):
+        peek(b"\x12abc")
+    with pytest.raises(BitstreamError, match="payload has the unknown form 7"):
+        peek(b"\x17abc")
+    with pytest.raises(BitstreamError, match="payload is empty"):
+        peek(b"")
+
+
+def test_oversized_payloads_are_refused() -> None:
+    with pytest.raises(BitstreamError, match=f"at most {MAX_FRAME_BYTES + 1} are valid"):
+        peek(b"\x10" + bytes(MAX_FRAME_BYTES + 1))
+    with pytest.raises(BitstreamError, match=f"at most {MAX_CONTROL_BYTES} are valid"):
+        ControlAssembler().feed(b"\x10" + bytes(MAX_CONTROL_BYTES))
+
+
+def bomb(num_bytes: int) -> bytes:
+    return b"\x11" + zstandard.ZstdCompressor(level=1).compress(bytes(num_bytes)).removeprefix(ZSTD_MAGIC)
+
+
+def test_a_zstd_bomb_is_refused_before_it_is_unpacked() -> None:
+    data = bomb(64 << 20)
+    assert len(data) < MAX_CONTROL_BYTES
+    tracemalloc.start()
+    try:
+        with pytest.raises(BitstreamError, match=f"claims {64 << 20} bytes; at most {MAX_CONTROL_BYTES} are valid"):
+            unpack(data, MAX_CONTROL_BYTES)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zstd_body_that_hides_its_size_is_refused() -> None:
+    compressor = zstandard.ZstdCompressor(write_content_size=False)
+    body = compressor.compress(bytes(1 << 20)).removeprefix(ZSTD_MAGIC)
+    with pytest.raises(BitstreamError, match="zstd body does not state its size"):
+        unpack(b"\x11" + body, MAX_CONTROL_BYTES)
+
+
+def test_a_zstd_body_that_lies_about_its_size_is_refused() -> None:
+    # Single-segment frames of 256 to 65,791 bytes state their size less 256 in the two bytes after the descriptor.
+    data = bytearray(bomb(10_000))
+    assert data[1] >> 6 == 1
+    data[2:4] = (300 - 256).to_bytes(2, "little")
+    with pytest.raises(BitstreamError, match="zstd body is corrupt"):
+        unpack(bytes(data), MAX_CONTROL_BYTES)
+
+
+def test_a_zstd_body_with_bytes_behind_it_is_refused() -> None:
+    with pytest.raises(BitstreamError, match="zstd body is corrupt"):
+        unpack(bomb(1000) + b"x", MAX_CONTROL_BYTES)
+
+
+def test_a_zstd_body_that_names_a_dictionary_is_refused() -> None:
+    samples = [f"sample {index} of {index * 7} words".encode() for index in range(2000)]
+    dictionary = zstandard.train_dictionary(2048, [*samples], dict_id=77)
+    body = zstandard.ZstdCompressor(dict_data=dictionary).compress(samples[5] * 4).removeprefix(ZSTD_MAGIC)
+    with pytest.raises(BitstreamError, match="zstd body needs dictionary 77"):
+        unpack(b"\x11" + body, MAX_CONTROL_BYTES)
+
+
+@given(st.binary(max_size=64))
+def test_a_coded_frame_of_random_bytes(coded: bytes) -> None:
+    message = b"\x08\x03\x22" + bytes([len(coded)]) + coded
+    reader = primed_reader()
+    try:
+        check_frame(reader.read(b"\x10" + message))
+    except BitstreamError as error:
+        check_message(error)
