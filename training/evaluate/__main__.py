@@ -1,0 +1,108 @@
+"""Command line of the evaluations: ``python -m training.evaluate COMMAND``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from codec import load_model
+from codec.errors import TrainingError, WarpcallError
+from training.evaluate.cache import check_place, write_json
+from training.evaluate.clips import find_clips, read_clip
+from training.evaluate.config import ReconstructConfig, StripConfig
+from training.evaluate.reconstruct import Row, open_workbench, rows
+from training.evaluate.report import document, table
+from training.evaluate.strip import strip_of, write_strip
+
+Command = (
+    Annotated[ReconstructConfig, tyro.conf.subcommand("reconstruct")]
+    | Annotated[StripConfig, tyro.conf.subcommand("strip")]
+)
+
+TABLE_WIDTH = 120
+
+
+def reconstruct(config: ReconstructConfig, command: str, screen: Console) -> None:
+    """Measure a folder of clips and write the result.
+
+    Raises:
+        TrainingError: no clip, no metric weights, or no clip could be measured.
+        WeightsError: the model's weights cannot be used.
+        OutputError: a result cannot be written.
+    """
+    paths = find_clips(config.clips, config.limit)
+    check_place(config.out)
+    workbench = open_workbench(config)
+    results: dict[str, Row | str] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"))
+    with Progress(
+        *columns, TextColumn("{task.fields[frames]} frames"), TimeRemainingColumn(), console=screen
+    ) as progress:
+        task, frames = progress.add_task("measuring", total=len(paths), frames=0), 0
+
+        def advance(more: int) -> None:
+            nonlocal frames
+            frames += more
+            progress.update(task, frames=frames)
+
+        for path, row in rows(config, paths, advance):
+            results[path.name] = row
+            progress.advance(task)
+            if isinstance(row, str):
+                progress.console.print(f"{path.name}: {row}", highlight=False)
+    result = document(config, command, workbench.model, workbench.bench.lpips.source, results)
+    write_json(config.out, result)
+    if len(result["skipped"]) == len(paths):
+        raise TrainingError(f"none of {len(paths)} clip(s) could be measured; {config.out} gives the reasons")
+    Console(width=max(TABLE_WIDTH, screen.width)).print(table(result))
+    screen.print(f"wrote {config.out}", highlight=False)
+
+
+def strip(config: StripConfig, screen: Console) -> None:
+    """Draw one clip.
+
+    Raises:
+        TrainingError: the clip cannot be read or is too short.
+        WeightsError: the model's weights cannot be used.
+        OutputError: the picture cannot be written.
+    """
+    model = load_model(config.weights, config.device)
+    try:
+        clip = read_clip(config.clip, model.config.image_size)
+        drawn = strip_of(clip, model, config.references, config.frames)
+    except TrainingError as error:
+        raise TrainingError(f"{config.clip.name}: {error}") from error
+    write_strip(drawn, config.out)
+    screen.print(f"wrote {config.out}", highlight=False)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, or 1 after a failure told in one line."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    screen = Console(stderr=True)
+    debug = "--debug" in words
+    try:
+        config = tyro.cli(Command, prog="python -m training.evaluate", args=words, description=__doc__)
+        if isinstance(config, ReconstructConfig):
+            reconstruct(config, shlex.join(["python", "-m", "training.evaluate", *words]), screen)
+        else:
+            strip(config, screen)
+    except WarpcallError as error:
+        if debug:
+            raise
+        screen.print(f"error: {error}", style="bold red", highlight=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        screen.print("stopped; measured clips are kept, and the same command goes on from there", highlight=False)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

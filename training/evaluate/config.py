@@ -1,0 +1,132 @@
+"""Settings of the evaluations: what ``python -m training.evaluate COMMAND --help`` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.constructors import PrimitiveConstructorSpec
+
+from codec.errors import ConfigError
+
+MAX_REFERENCES = 16
+DEFAULT_REFERENCES = (1, 2, 3)
+
+
+def counts(words: list[str]) -> tuple[int, ...]:
+    """Read numbers of references such as ``1,2,3``, rising, each once.
+
+    Raises:
+        ValueError: not numbers.
+    """
+    return tuple(sorted({int(part) for part in words[0].split(",")}))
+
+
+Counts = Annotated[
+    tuple[int, ...],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="N,N,...",
+        instance_from_str=counts,
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [",".join(map(str, value))],
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructConfig:
+    """Code clips with the shipped encoder and decoder and measure what a receiver sees, beside the frozen picture."""
+
+    clips: Path
+    """Folder of mp4 clips of square pictures."""
+    out: Path
+    """JSON file to write."""
+    references: Counts = DEFAULT_REFERENCES
+    """Numbers of reference pictures to measure with, evenly spaced from the first frame on."""
+    weights: Path | None = None
+    """Model weights (.safetensors with their .json beside them) in place of the ones built in."""
+    device: str = "auto"
+    """Where networks run: auto, cpu, cuda, cuda:1, mps."""
+    loss_weights: Path | None = None
+    """Folder with lpips_alex.safetensors; without it the lpips package's weights are downloaded."""
+    limit: int = 0
+    """Measure at most this many clips, evenly spaced over their names; 0 takes all."""
+    every: int = 1
+    """Score one pair of neighbouring frames out of this many; all frames are coded."""
+    landmarks: bool = True
+    """Measure AKD and the mouth and eye regions (MTCNN on every scored picture, about a third of the time)."""
+    coded_references: bool = False
+    """Give the decoder references as a call sends them (AVIF), not as the receiver holds them beforehand."""
+    group: tuple[str, ...] = ()
+    """NAME=PATTERN: report clips whose names match under NAME as well, the others under rest."""
+    strips: Path | None = None
+    """Folder for a strip of pictures of each clip (references, source, received, frozen, error)."""
+    jobs: int = 1
+    """Clips measured at the same time, each in a process of its own."""
+    cache: Path | None = None
+    """Folder of results of earlier runs (default: warpcall/evaluate in the user's cache folder)."""
+    debug: bool = False
+    """Show tracebacks."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
+        check_counts(self.references)
+        for name, least in (("limit", 0), ("every", 1), ("jobs", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        for group in self.group:
+            name, _, pattern = group.partition("=")
+            if not name or not pattern:
+                raise ConfigError(f"group is {group!r}; it must be NAME=PATTERN")
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Patterns of clip names by group."""
+        return {name: pattern for name, _, pattern in (group.partition("=") for group in self.group)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StripConfig:
+    """Draw one clip as a strip: source, received and frozen pictures, and the error, at evenly spaced frames."""
+
+    clip: Path
+    """An mp4 clip of square pictures."""
+    out: Path
+    """PNG file to write."""
+    references: int = 3
+    """Number of reference pictures, evenly spaced from the first frame on."""
+    frames: int = 8
+    """Number of columns."""
+    weights: Path | None = None
+    """Model weights (.safetensors with their .json beside them) in place of the ones built in."""
+    device: str = "auto"
+    """Where networks run: auto, cpu, cuda, cuda:1, mps."""
+    debug: bool = False
+    """Show tracebacks."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
+        check_counts((self.references,))
+        if not 1 <= self.frames <= 64:
+            raise ConfigError(f"frames is {self.frames}; it must lie in [1, 64]")
+
+
+def check_counts(references: tuple[int, ...]) -> None:
+    """Check numbers of references.
+
+    Raises:
+        ConfigError: one is out of range.
+    """
+    for number in references:
+        if not 1 <= number <= MAX_REFERENCES:
+            raise ConfigError(f"references is {number}; it must lie in [1, {MAX_REFERENCES}]")

@@ -1,0 +1,297 @@
+"""Evaluation ``reconstruct``: each clip sent and received with each number of references, and measured.
+
+    paths -> Workbench.row -> rows -> report.summary -> JSON
+
+A clip that cannot be measured gives its reason in place of figures, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from functools import lru_cache
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from codec import Model, load_model
+from codec.errors import TrainingError
+from training.evaluate.cache import LandmarkMemory, ResultCache, code_sha256, default_folder
+from training.evaluate.clips import Clip, file_sha256, read_clip, reference_positions, scored_positions
+from training.evaluate.config import ReconstructConfig
+from training.evaluate.landmarks import SMALLEST_FACE_SHARE, MtcnnLandmarks
+from training.evaluate.lpips import load_lpips
+from training.evaluate.measure import Bench, Look, Tally
+from training.evaluate.metrics import mean_squared_error, psnr_db
+from training.evaluate.strip import Strip, evenly_spaced, write_strip
+from training.evaluate.transmission import Receiver, Transmission, as_sent, nearest_references
+
+MOVING_BELOW_DB = 23.0
+BATCH = 8
+STRIP_COLUMNS = 8
+
+Row = dict[str, Any]
+
+
+class Workbench:
+    """Model, metrics and memory, ready to measure clips.
+
+    Args:
+        config: settings of the run.
+        model: the networks under test.
+        bench: the metrics.
+    """
+
+    def __init__(self, config: ReconstructConfig, model: Model, bench: Bench) -> None:
+        self.config, self.model, self.bench = config, model, bench
+        self.results = ResultCache(config.cache or default_folder())
+
+    def row(self, path: Path, on_frame: Callable[[int], None] = lambda frames: None) -> Row:
+        """Return the figures of one clip, from memory where it was measured before.
+
+        Args:
+            path: the clip.
+            on_frame: told how many more frames are done.
+
+        Raises:
+            TrainingError: the clip cannot be measured; the message says why.
+            OutputError: a result cannot be written.
+        """
+        sha256 = file_sha256(path)
+        dependencies = self._dependencies(sha256)
+        strip_path = None if self.config.strips is None else self.config.strips / f"{path.stem}.png"
+        stored = self.results.load(dependencies)
+        if stored is not None and (strip_path is None or strip_path.exists()):
+            return dict(stored)
+        clip = read_clip(path, self.model.config.image_size)
+        measured = ClipMeasurement(self, clip)
+        row = measured.run(on_frame)
+        self.results.store(dependencies, row)
+        if strip_path is not None:
+            write_strip(measured.strip(), strip_path)
+        return row
+
+    def _dependencies(self, clip_sha256: str) -> dict[str, Any]:
+        config = self.config
+        return {
+            "what": "reconstruct",
+            "clip": clip_sha256,
+            "weights": self.model.sha256,
+            "code": code_sha256(),
+            "lpips": self.bench.lpips.source.sha256,
+            "device": self.model.device.type,
+            "references": config.references,
+            "every": config.every,
+            "landmarks": self.bench.detector is not None,
+            "coded_references": config.coded_references,
+        }
+
+    def landmark_memory(self, clip: Clip) -> LandmarkMemory:
+        """Return what is known of the landmarks of a clip's own frames."""
+        detector = f"facenet-pytorch {version('facenet-pytorch')} {SMALLEST_FACE_SHARE}"
+        return LandmarkMemory(
+            self.results, {"what": "landmarks", "clip": clip.sha256, "size": clip.frames_NSS3.shape[1], "by": detector}
+        )
+
+
+class ClipMeasurement:
+    """One clip on the workbench.
+
+    Args:
+        workbench: model and metrics.
+        clip: to be measured.
+
+    Raises:
+        TrainingError: too short for the references asked for.
+    """
+
+    def __init__(self, workbench: Workbench, clip: Clip) -> None:
+        config = workbench.config
+        self.clip, self.bench, self.model = clip, workbench.bench, workbench.model
+        self.counts = config.references
+        self.references = {count: reference_positions(len(clip), count) for count in self.counts}
+        self.scored = {
+            count: scored_positions(len(clip), references, config.every)
+            for count, references in self.references.items()
+        }
+        self.known = workbench.landmark_memory(clip)
+        self.held = {position: clip.frames_NSS3[position] for position in self._all_references()}
+        self.reference_bytes: dict[int, int] = {}
+        if config.coded_references:
+            for position, picture in self.held.items():
+                self.held[position], self.reference_bytes[position] = as_sent(picture)
+        widest = max(self.counts)
+        self.strip_positions = evenly_spaced(self.scored[widest], STRIP_COLUMNS)
+        self._strip_pictures: dict[int, tuple[Any, int]] = {}
+
+    def _all_references(self) -> list[int]:
+        return sorted({position for references in self.references.values() for position in references})
+
+    def run(self, on_frame: Callable[[int], None]) -> Row:
+        """Send, receive and measure the clip.
+
+        Raises:
+            TrainingError: no face in any scored frame.
+        """
+        self._find_faces()
+        self.transmission = Transmission(self.clip, self.model)
+        order = self._all_references()
+        looks = self.bench.look(np.stack([self.held[position] for position in order]))
+        index_of = {position: index for index, position in enumerate(order)}
+        receivers = {
+            count: self.transmission.receiver([self.held[position] for position in references])
+            for count, references in self.references.items()
+        }
+        ours, frozen = {count: Tally() for count in self.counts}, {count: Tally() for count in self.counts}
+        for batch in self._batches():
+            source = self._source_look(batch)
+            for count in self.counts:
+                part = [position for position in batch if position in self.scored[count]]
+                if part:
+                    held = looks[[index_of[position] for position in self.references[count]]]
+                    self._measure(
+                        part, source[[batch.index(p) for p in part]], receivers[count], held, ours[count], frozen[count]
+                    )
+            on_frame(len(batch))
+        return self._row(ours, frozen)
+
+    def _batches(self) -> Iterator[list[int]]:
+        positions = sorted({position for scored in self.scored.values() for position in scored})
+        for start in range(0, len(positions), BATCH):
+            yield positions[start : start + BATCH]
+
+    def _find_faces(self) -> None:
+        if self.bench.detector is None:
+            return
+        found = False
+        for batch in self._batches():
+            unknown = [position for position in batch if position not in self.known]
+            if unknown:
+                for position, faces in zip(
+                    unknown, self.bench.detector.detect(self.clip.frames_NSS3[unknown]), strict=True
+                ):
+                    self.known[position] = faces
+            found = found or any(len(self.known[position]) for position in batch)
+        self.known.save()
+        if not found:
+            raise TrainingError("no face was found in any scored frame")
+
+    def _source_look(self, batch: list[int]) -> Look:
+        faces = None if self.bench.detector is None else [self.known[position] for position in batch]
+        return self.bench.look(self.clip.frames_NSS3[batch], faces)
+
+    def _measure(
+        self, positions: list[int], source: Look, receiver: Receiver, held: Look, ours: Tally, frozen: Tally
+    ) -> None:
+        received_NSS3 = receiver.pictures(positions)
+        self.bench.compare(ours, positions, source, self.bench.look(received_NSS3))
+        nearest = nearest_references(source.frames_NSS3, held.frames_NSS3)
+        self.bench.compare(frozen, positions, source, held[nearest])
+        if len(held.frames_NSS3) == max(self.counts):
+            for index, position in enumerate(positions):
+                if position in self.strip_positions:
+                    self._strip_pictures[position] = (received_NSS3[index], nearest[index])
+
+    def _row(self, ours: dict[int, Tally], frozen: dict[int, Tally]) -> Row:
+        clip, transmission = self.clip, self.transmission
+        first = mean_squared_error(clip.frames_NSS3[1:], clip.frames_NSS3[:1])
+        frozen_first_db = float(psnr_db(first).mean())
+        row: Row = {
+            "sha256": clip.sha256,
+            "num_frames": len(clip),
+            "fps": clip.fps,
+            "file_size": list(clip.file_size),
+            "payload_bits_per_s": transmission.payload_bits_per_s(clip.fps),
+            "wire_bits_per_s": transmission.wire_bits_per_s(clip.fps),
+            "frozen_first_psnr_db": frozen_first_db,
+            "moving": frozen_first_db < MOVING_BELOW_DB,
+        }
+        for count in self.counts:
+            row[str(count)] = {
+                "references": list(self.references[count]),
+                "num_scored": len(self.scored[count]),
+                "bits_per_frame": transmission.bits_per_frame,
+                **asdict(ours[count].scores()),
+                **{f"frozen_{name}": value for name, value in asdict(frozen[count].scores()).items()},
+            }
+            if self.reference_bytes:
+                row[str(count)]["reference_bytes"] = [
+                    self.reference_bytes[position] for position in self.references[count]
+                ]
+        return row
+
+    def strip(self) -> Strip:
+        """Return the strip of what was measured with the most references; call ``run`` first."""
+        widest = max(self.counts)
+        held_RSS3 = np.stack([self.held[position] for position in self.references[widest]])
+        pictures = [self._strip_pictures[position] for position in self.strip_positions]
+        return Strip(
+            title=f"{self.clip.name}: {widest} reference(s), {self.transmission.bits_per_frame:.0f} bits a frame",
+            references=self.references[widest],
+            references_RSS3=held_RSS3,
+            positions=self.strip_positions,
+            source_NSS3=self.clip.frames_NSS3[list(self.strip_positions)],
+            received_NSS3=np.stack([received for received, _ in pictures]),
+            frozen_NSS3=held_RSS3[[nearest for _, nearest in pictures]],
+        )
+
+
+@lru_cache(maxsize=1)
+def open_workbench(config: ReconstructConfig) -> Workbench:
+    """Load all that a run needs, once a process.
+
+    Raises:
+        WeightsError: the model's weights cannot be used.
+        TrainingError: the metric's weights cannot be used.
+    """
+    model = load_model(config.weights, config.device)
+    lpips = load_lpips(config.loss_weights, model.device)
+    # MTCNN lacks operations on Apple's GPUs.
+    landmark_device = model.device if model.device.type == "cuda" else torch.device("cpu")
+    detector = MtcnnLandmarks(model.config.image_size, landmark_device) if config.landmarks else None
+    return Workbench(config, model, Bench(lpips, detector))
+
+
+def rows(
+    config: ReconstructConfig, paths: list[Path], on_frame: Callable[[int], None]
+) -> Iterator[tuple[Path, Row | str]]:
+    """Measure clips, in one process or several, and give each clip's row, or the reason why it has none.
+
+    Args:
+        config: settings of the run.
+        paths: the clips.
+        on_frame: told how many more frames are done, within this process only.
+    """
+    if config.jobs == 1:
+        workbench = open_workbench(config)
+        for path in paths:
+            yield path, _row_or_reason(workbench, path, on_frame)
+        return
+    with ProcessPoolExecutor(config.jobs, get_context("spawn"), _start_worker, (config.jobs,)) as pool:
+        futures = {pool.submit(_row_in_worker, config, path): path for path in paths}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _row_or_reason(workbench: Workbench, path: Path, on_frame: Callable[[int], None]) -> Row | str:
+    try:
+        return workbench.row(path, on_frame)
+    except TrainingError as error:
+        return str(error)
+
+
+def _start_worker(jobs: int) -> None:
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+
+
+def _row_in_worker(config: ReconstructConfig, path: Path) -> Row | str:
+    return _row_or_reason(open_workbench(replace(config, jobs=1)), path, lambda frames: None)

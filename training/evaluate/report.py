@@ -1,0 +1,161 @@
+"""Evaluation, the report: rows of clips to means, a JSON document and a table.
+
+    {clip: row} -> document -> JSON;  document -> table
+
+Every clip has one vote in a mean, however long it is. Metrics that a clip lacks (AKD without a face) are left out of
+the mean of that metric.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from codec import Model
+from training.evaluate.config import ReconstructConfig
+from training.evaluate.lpips import LpipsSource
+from training.evaluate.measure import SCORE_NAMES
+
+FORMAT = "warpcall reconstruct 1"
+PACKAGES = ("warpcall", "torch", "torchvision", "numpy", "av", "pillow", "facenet-pytorch", "lpips")
+LPIPS_TOLERANCE = 0.01
+MEANS = ("bits_per_frame", *SCORE_NAMES, *(f"frozen_{name}" for name in SCORE_NAMES))
+PROTOCOL = {
+    "references": "evenly spaced from the first frame on, not scored",
+    "frozen": "for each frame the reference nearest to it in mean squared error, repeated",
+    "psnr_db": "of each frame's mean squared error over RGB, averaged over frames",
+    "l1": "mean absolute difference, 0 to 255",
+    "lpips_alex": "LPIPS v0.1, AlexNet, whole picture",
+    "akd": "mean distance of MTCNN's five landmarks from the source's, pixels",
+    "mouth_lpips": "LPIPS-Alex of 1.2 x 0.9 face scales around the source's mouth, resampled to 128 x 96",
+    "eyes_lpips": "LPIPS-Alex of 2.0 x 0.8 face scales around the source's eyes, resampled to 160 x 64",
+    "temporal_error": "mean absolute difference of frame-to-frame changes from the source's, 0 to 255",
+    "bits_per_frame": "payload, the keyframe counted",
+    "moving": "clips whose first frame, repeated, is under 23 dB on all others",
+    "means": "over frames, then over clips, one vote each",
+}
+
+Row = dict[str, Any]
+
+
+def means(rows: Iterable[Row], counts: tuple[int, ...]) -> dict[str, dict[str, Any]]:
+    """Return the means over clips by number of references; empty when there is no clip."""
+    rows = list(rows)
+    return {str(count): _mean([row[str(count)] for row in rows]) for count in counts} if rows else {}
+
+
+def _mean(figures: list[Row]) -> dict[str, Any]:
+    result: dict[str, Any] = {"num_clips": len(figures)}
+    for name in MEANS:
+        values = [figure[name] for figure in figures if figure[name] is not None]
+        result[name] = float(np.mean(values)) if values else None
+    result["num_lpips_worse"] = sum(
+        figure["lpips_alex"] > figure["frozen_lpips_alex"] + LPIPS_TOLERANCE for figure in figures
+    )
+    return result
+
+
+def grouped(rows: dict[str, Row], patterns: dict[str, str], counts: tuple[int, ...]) -> dict[str, Any]:
+    """Return the means of named groups of clips, of the rest, and of the moving clips of each."""
+    members: dict[str, list[Row]] = {name: [] for name in (*patterns, "rest")}
+    for clip, row in rows.items():
+        name = next((name for name, pattern in patterns.items() if fnmatch(clip, pattern)), "rest")
+        members[name].append(row)
+    groups = {}
+    for name, group in members.items():
+        groups[name] = means(group, counts)
+        groups[f"{name}_moving"] = means([row for row in group if row["moving"]], counts)
+    return groups
+
+
+def document(
+    config: ReconstructConfig, command: str, model: Model, lpips: LpipsSource, results: dict[str, Row | str]
+) -> dict[str, Any]:
+    """Return the whole result as JSON values.
+
+    Args:
+        config: settings of the run.
+        command: that made it.
+        model: that was measured.
+        lpips: which weights the metric used.
+        results: row, or the reason why there is none, by clip.
+    """
+    rows = {clip: row for clip, row in sorted(results.items()) if not isinstance(row, str)}
+    result: dict[str, Any] = {
+        "format": FORMAT,
+        "command": command,
+        "model": {"config": model.config.name, "image_size": model.config.image_size, "sha256": model.sha256},
+        "lpips_alex_weights": dataclasses.asdict(lpips),
+        "versions": {"python": platform.python_version(), **versions()},
+        "settings": {
+            "references": list(config.references),
+            "every": config.every,
+            "limit": config.limit,
+            "landmarks": config.landmarks,
+            "coded_references": config.coded_references,
+            "device": str(model.device),
+        },
+        "protocol": PROTOCOL,
+        "overall": means(rows.values(), config.references),
+        "moving": means((row for row in rows.values() if row["moving"]), config.references),
+        "still": means((row for row in rows.values() if not row["moving"]), config.references),
+    }
+    if config.groups:
+        result["groups"] = grouped(rows, config.groups, config.references)
+    result["clips"] = {clip: {"reason": row} if isinstance(row, str) else row for clip, row in sorted(results.items())}
+    result["skipped"] = {clip: row for clip, row in sorted(results.items()) if isinstance(row, str)}
+    return result
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def table(result: dict[str, Any]) -> Table:
+    """Return the means as a table, each with the frozen picture's beside it."""
+    drawn = Table(title="received (frozen)", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("clips", "refs", "PSNR dB", "LPIPS", "AKD px", "mouth", "eyes", "temporal", "bits"):
+        drawn.add_column(heading, justify="left" if heading == "clips" else "right", no_wrap=True)
+    for name in ("overall", "moving", "still"):
+        _add_rows(drawn, name, result[name])
+    for name, group in result.get("groups", {}).items():
+        _add_rows(drawn, name, group)
+    return drawn
+
+
+def _add_rows(drawn: Table, name: str, group: dict[str, dict[str, Any]]) -> None:
+    for count, figures in group.items():
+        cells = [
+            _pair(figures, metric, digits)
+            for metric, digits in (
+                ("psnr_db", 1),
+                ("lpips_alex", 3),
+                ("akd", 2),
+                ("mouth_lpips", 3),
+                ("eyes_lpips", 3),
+                ("temporal_error", 2),
+            )
+        ]
+        drawn.add_row(f"{name} ({figures['num_clips']})", count, *cells, f"{figures['bits_per_frame']:.0f}")
+    if group:
+        drawn.add_section()
+
+
+def _pair(figures: dict[str, Any], name: str, digits: int) -> str:
+    ours, frozen = figures[name], figures[f"frozen_{name}"]
+    return "-" if ours is None else f"{ours:.{digits}f} ({frozen:.{digits}f})"

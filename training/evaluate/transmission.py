@@ -1,0 +1,89 @@
+"""Evaluation, the codec under test: what a receiver makes of a clip that a sender sends.
+
+    Clip -> Encoder -> payloads -> Decoder.parse -> CodedFrames -> Decoder.generate -> pictures
+
+Frames are encoded and parsed once, whole and in order; the generator runs for the frames that are asked for, with each
+set of references. The frozen picture is the codec of zero bits beside it: for each frame the reference that is nearest
+to it in mean squared error, repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from codec import Decoder, Encoder, Model
+from codec.bitstream.picture import decode_picture, encode_picture
+from codec.structs import CodedFrame
+from training.evaluate.clips import Clip, Frames, Picture
+from training.evaluate.metrics import mean_squared_error
+
+PACKET_OVERHEAD_BYTES = 68
+
+
+class Transmission:
+    """One clip through the shipped encoder and parser.
+
+    Args:
+        clip: to send.
+        model: the networks of both ends.
+    """
+
+    def __init__(self, clip: Clip, model: Model) -> None:
+        encoder, parser = Encoder(model), Decoder(model)
+        self.payload_bytes: list[int] = []
+        self._coded: list[CodedFrame] = []
+        for rgb in clip.frames_NSS3:
+            payload = encoder.encode(rgb).payload
+            self.payload_bytes.append(len(payload))
+            self._coded.append(parser.parse(payload))
+        self._model = model
+
+    @property
+    def bits_per_frame(self) -> float:
+        """Mean bits of payload a frame, the keyframe counted."""
+        return 8 * float(np.mean(self.payload_bytes))
+
+    def payload_bits_per_s(self, fps: float) -> float:
+        """Return bits of payload a second."""
+        return self.bits_per_frame * fps
+
+    def wire_bits_per_s(self, fps: float) -> float:
+        """Return bits a second with each frame's 68 bytes of headers (IPv4, UDP, RTP, extensions, GCM tag)."""
+        return (self.bits_per_frame + 8 * PACKET_OVERHEAD_BYTES) * fps
+
+    def receiver(self, references: Sequence[Picture]) -> Receiver:
+        """Return a receiver that holds these references."""
+        return Receiver(self._model, self._coded, references)
+
+
+class Receiver:
+    """The generator with one set of references.
+
+    Args:
+        model: the networks.
+        coded: the clip's frames as parsed.
+        references: pictures that it holds.
+    """
+
+    def __init__(self, model: Model, coded: Sequence[CodedFrame], references: Sequence[Picture]) -> None:
+        self._decoder = Decoder(model)
+        self._decoder.set_references(references)
+        self._coded = coded
+
+    def pictures(self, positions: Sequence[int]) -> Frames:
+        """Return the pictures of some frames, (N, S, S, 3)."""
+        return np.stack([self._decoder.generate(self._coded[position]) for position in positions])
+
+
+def as_sent(picture: Picture) -> tuple[Picture, int]:
+    """Return a reference picture as it arrives over the control channel, and its size in bytes."""
+    data = encode_picture(picture)
+    return decode_picture(data, picture.shape[0]), len(data)
+
+
+def nearest_references(frames_NSS3: Frames, references_RSS3: Frames) -> list[int]:
+    """Return for each frame the index of the reference with the least mean squared error."""
+    errors_RN = np.stack([mean_squared_error(frames_NSS3, reference[None]) for reference in references_RSS3])
+    return [int(index) for index in errors_RN.argmin(axis=0)]
