@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +10,6 @@ from codec.bitstream.entropy import (
     ESCAPE,
     FREQUENCIES,
     PRECISION_BITS,
-    SHIFTS,
     choose_scales,
     code_differences,
     pack_values,
@@ -40,14 +36,6 @@ def test_frequencies_fill_the_range(row: tuple[int, ...]) -> None:
     assert len(row) == ESCAPE + 1
     assert sum(row) == 1 << PRECISION_BITS
     assert min(row) >= 1
-
-
-def test_the_document_gives_the_same_tables() -> None:
-    text = (Path(__file__).resolve().parents[2] / "docs" / "wire-format.md").read_text()
-    rows = re.findall(r"^\| (\d) \| (\d) \| ([\d ]+) \|$", text, re.MULTILINE)
-    assert [int(scale) for scale, _, _ in rows] == list(range(len(SHIFTS)))
-    assert tuple(int(shift) for _, shift, _ in rows) == SHIFTS
-    assert tuple(tuple(int(word) for word in row.split()) for _, _, row in rows) == FREQUENCIES
 
 
 @given(st.integers(1, 64).flatmap(lambda k: st.sampled_from([1, 4, 40, 500, 8190]).flatmap(lambda h: triples(k, h))))
