@@ -9,7 +9,7 @@ After that every peer connection of the process offers X-WARPCALL before VP8 and
 ordinary call. ``docs/plug-in.md`` tells the rest.
 """
 
-from codec.rtc.adapters import ReceivedFrame
+from codec.rtc.adapters import ReceivedFrame, square_rgb
 from codec.rtc.control import ControlChannel
 from codec.rtc.negotiation import is_negotiated, prefer_ordinary, prefer_warpcall
 from codec.rtc.plugin import Plugin
@@ -27,5 +27,6 @@ __all__ = [
     "prefer_warpcall",
     "register",
     "registered",
+    "square_rgb",
     "unregister",
 ]

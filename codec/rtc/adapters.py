@@ -27,10 +27,10 @@ from av.stream import Stream
 from codec.decoder import Decoder
 from codec.encoder import Encoder
 from codec.errors import BitstreamError, ConfigError
-from codec.frames import frame_from_rgb, rgb_from_frame
+from codec.frames import Rgb, frame_from_rgb, rgb_from_frame
 from codec.rtc.payload import RtpPayload, pack_payload, unpack_payload
 from codec.rtc.pictures import NewestWorker
-from codec.rtc.plugin import Plugin, Rgb
+from codec.rtc.plugin import Plugin
 from codec.rtc.stats import FailureLog, KeyframeRequests
 from codec.structs import CodedFrame, EncodedFrame
 

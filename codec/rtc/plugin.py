@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from codec.config import WIRE_VERSION
+from codec.frames import Rgb
 from codec.references import ReferenceSet
 from codec.rtc.sdp import Fmtp
 from codec.rtc.stats import PluginStats
@@ -22,7 +22,6 @@ from codec.structs import EncodedFrame
 if TYPE_CHECKING:
     from codec import Model
 
-Rgb = npt.NDArray[np.uint8]
 OnEncoded = Callable[[EncodedFrame, int, object], None]
 OnTargetBitrate = Callable[[int], None]
 
