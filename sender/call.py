@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 HELLO_TIMEOUT_S = 4.0
+HELLO_PATIENCE_S = 1.0
 DRAIN_S = 0.3
 CLOSE_TIMEOUT_S = 5.0
 
@@ -137,6 +138,9 @@ class Call:
             raise SignallingError(f"{self._whip.url} answered, but no connection came about in {CONNECT_TIMEOUT_S:g} s")
         if self._connected.is_set():
             self.was_connected = True
+            if self._conversation is not None and self._book.codec == RTP_CODEC_NAME:
+                # Until then the peer may not be ready to decrypt: a file would lose its first picture, the keyframe.
+                await self._wait(HELLO_PATIENCE_S, self._conversation.introduced)
             self._on_connected()
         end = await self._supervise()
         if self._media.error is not None:
@@ -192,8 +196,8 @@ class Call:
         return self._end.result()
 
     def _is_without_hello(self, elapsed_s: float) -> bool:
-        has_hello = self._conversation is not None and self._conversation.has_hello
-        return self._book.codec == RTP_CODEC_NAME and not has_hello and elapsed_s > HELLO_TIMEOUT_S
+        is_introduced = self._conversation is not None and self._conversation.introduced.is_set()
+        return self._book.codec == RTP_CODEC_NAME and not is_introduced and elapsed_s > HELLO_TIMEOUT_S
 
     async def _close(self, end: CallEnd) -> None:
         self._supply.detach()

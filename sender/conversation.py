@@ -79,13 +79,10 @@ class Conversation:
         self._finish = finish
         self._fail = fail
         self._hello: Hello | None = None
+        self.introduced = asyncio.Event()
+        """Set when the peer has introduced itself."""
         self._clock_sent_s = {"video": float("-inf"), "audio": float("-inf")}
         self._control = ControlChannel.create(connection, self._on_message)
-
-    @property
-    def has_hello(self) -> bool:
-        """Whether the peer has introduced itself."""
-        return self._hello is not None
 
     def note_frame(self, encoded: EncodedFrame, pts: int, picture: FramedPicture) -> None:
         """Tell the capture time of a picture now and then, and offer it as a reference."""
@@ -136,6 +133,7 @@ class Conversation:
         if self._hello is not None:
             return
         self._hello = hello
+        self.introduced.set()
         try:
             check_hello(hello, self._model)
         except (ModelMismatchError, VersionError) as error:

@@ -79,7 +79,7 @@ def rows_of(second: Second) -> list[tuple[str, str]]:
     return [
         ("state", second.state),
         ("codec", second.codec or "-"),
-        ("face", "yes" if second.has_face else "no"),
+        ("face", "-" if second.has_face is None else "yes" if second.has_face else "no"),
         ("pictures", f"{second.fps:.1f} /s"),
         ("payload", f"{second.payload_kbps:.1f} kbit/s"),
         ("wire", f"{second.wire_kbps:.1f} kbit/s"),

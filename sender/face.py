@@ -20,12 +20,12 @@ class FramedPicture:
     Attributes:
         rgb: (S, S, 3).
         capture_time_us: microseconds since the epoch.
-        has_face: whether the tracker sees a face.
+        has_face: whether the tracker sees a face; None when nobody looks for one.
     """
 
     rgb: Picture
     capture_time_us: int
-    has_face: bool
+    has_face: bool | None
 
 
 class Framer:
@@ -44,11 +44,10 @@ class Framer:
         """Crop one picture."""
         rgb = rgb_from_frame(picture)
         if self._tracker is None:
-            square, has_face = center_square(rgb.shape[1], rgb.shape[0]), False
-        else:
-            square = self._tracker.update(rgb, capture_time_us / 1e6)
-            has_face = self._tracker.has_face
-        return FramedPicture(crop(rgb, square, self._size), capture_time_us, has_face)
+            square = center_square(rgb.shape[1], rgb.shape[0])
+            return FramedPicture(crop(rgb, square, self._size), capture_time_us, None)
+        square = self._tracker.update(rgb, capture_time_us / 1e6)
+        return FramedPicture(crop(rgb, square, self._size), capture_time_us, self._tracker.has_face)
 
     def close(self) -> None:
         """End the tracker's thread."""

@@ -101,9 +101,9 @@ class ReferencePicker:
 
     def _first(self, picture: FramedPicture, locations_K2: Locations, time_s: float) -> Picture | None:
         assert self._first_offer_s is not None
-        if not picture.has_face and time_s - self._first_offer_s < self._face_patience_s:
+        if picture.has_face is False and time_s - self._first_offer_s < self._face_patience_s:
             return None
-        self._needs_face = picture.has_face
+        self._needs_face = picture.has_face is True
         self._begun_s = time_s
         return self._take(_Candidate(picture.rgb, locations_K2, float("inf")), time_s)
 

@@ -106,8 +106,8 @@ class Second:
     """Round-trip time."""
     loss: float
     """Share of picture packets lost, 0 to 1."""
-    has_face: bool
-    """Whether the tracker sees a face."""
+    has_face: bool | None
+    """Whether the tracker sees a face; None when nobody looks for one."""
 
 
 class Book:
@@ -119,7 +119,7 @@ class Book:
         self.num_frames = 0
         self.num_keyframes = 0
         self.num_calls = 0
-        self.has_face = False
+        self.has_face: bool | None = None
         self.references: list[dict[str, str | int | bool]] = []
         self._coding_ms: deque[float] = deque(maxlen=10_000)
         self._rtt_ms: deque[float] = deque(maxlen=10_000)
@@ -129,7 +129,9 @@ class Book:
         self._last_us = 0
         self._second = (time.monotonic(), Traffic(), Traffic())
 
-    def note_frame(self, encoded: EncodedFrame, capture_time_us: int, coded_time_us: int, has_face: bool) -> None:
+    def note_frame(
+        self, encoded: EncodedFrame, capture_time_us: int, coded_time_us: int, has_face: bool | None
+    ) -> None:
         """Count a coded picture."""
         self.num_frames += 1
         self.num_keyframes += encoded.is_keyframe
@@ -189,9 +191,10 @@ class Book:
         Args:
             num_skipped: pictures captured but not coded.
         """
-        duration_s = 0.0 if self._first_us is None else max(self._last_us - self._first_us, 0) / 1e6
-        per_s = 8 / duration_s if duration_s > 0 else 0.0
         packets = self.video.packets
+        between_s = 0.0 if self._first_us is None else max(self._last_us - self._first_us, 0) / 1e6
+        duration_s = between_s * packets / (packets - 1) if packets > 1 else 0.0  # the last picture counts as well
+        per_s = 8 / duration_s if duration_s > 0 else 0.0
         lost = self._past.packets_lost + self._now.packets_lost
         return {
             "codec": self.codec,
