@@ -42,7 +42,9 @@ def load_model(path: Path | None = None, device: str = "auto") -> Model:
     """
     chosen = choose_device(device)
     generator, config, sha256 = load_weights(EMBEDDED if path is None else path)
-    return Model(generator.to(chosen, memory_format=torch.channels_last).requires_grad_(False), config, sha256, chosen)
+    return Model(
+        generator.to(chosen).to(memory_format=torch.channels_last).requires_grad_(False), config, sha256, chosen
+    )
 
 
 def random_model(config: CodecConfig, seed: int = 0, device: str = "cpu") -> Model:

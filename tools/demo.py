@@ -1,8 +1,8 @@
 """A call from one process to another over WebRTC on this machine, and what became of the picture.
 
-    examples/media/call.mp4 -> python -m sender -> WebRTC -> python -m receiver --sources examples/media/refs
-                                     `-- what was coded ---+--- what was shown --'
-                            side_by_side.mp4, strip.png, report.json
+examples/media/call.mp4 -> python -m sender -> WebRTC -> python -m receiver --sources examples/media/refs
+`-- what was coded ---+--- what was shown --'
+side_by_side.mp4, strip.png, report.json
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ import tyro
 from PIL import Image
 
 from codec.errors import OutputError, SignallingError, WarpcallError
-from training.evaluate.metrics import psnr_db, ssim
+from training.evaluate.metrics import mean_squared_error, psnr_db
+from training.evaluate.ssim import ssim
 
 ROOT = Path(__file__).parent.parent
 STRIP_FRAMES = 8
@@ -170,13 +171,14 @@ def compare(made: Call) -> dict[str, Any]:
     pairs = [(made.sent[number], picture) for number, picture in made.shown.items() if number in made.sent]
     if not pairs:
         raise OutputError("the receiver showed no picture of the call")
+    sent, shown = (np.stack(pictures) for pictures in zip(*pairs, strict=True))
     return {
         "frames_sent": made.sender["frames_sent"],
         "frames_shown": made.receiver["frames_shown"],
         "payload_bits_per_s": made.sender["payload_bits_per_s"],
         "wire_bits_per_s": made.sender["wire_bits_per_s"],
-        "psnr_db": round(float(np.mean([psnr_db(shown, sent) for sent, shown in pairs])), 2),
-        "ssim": round(float(np.mean([ssim(shown, sent) for sent, shown in pairs])), 4),
+        "psnr_db": round(float(psnr_db(mean_squared_error(shown, sent)).mean()), 2),
+        "ssim": round(float(ssim(shown, sent).mean()), 4),
         "latency_ms": made.receiver["latency_ms"],
         "decoder_fps": made.receiver["decoder_fps"],
         "device": made.receiver["device"],

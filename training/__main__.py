@@ -1,7 +1,7 @@
 """Train a recipe, or make the frame store that recipes read.
 
-    python -m training frames --clips DIR --out STORE
-    python -m training train compact-256 --frames STORE --out RUN
+python -m training frames --clips DIR --out STORE
+python -m training train compact-256 --frames STORE --out RUN
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ Command = (
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 0 is good, 1 a failure told in one line."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    command = tyro.cli(Command, args=argv, prog="python -m training", description=__doc__)  # type: ignore[arg-type]
+    command = tyro.cli(Command, args=argv, prog="python -m training", description=__doc__)
     try:
         command.run()
     except WarpcallError as error:

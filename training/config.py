@@ -13,11 +13,11 @@ from codec.errors import ConfigError
 class LossWeights:
     """Weight of each loss; 0 switches it off."""
 
-    pixel: float = 10.0
+    pixel: float = 20.0
     """L1 distance of the pictures, in [0, 1]."""
-    warped: float = 5.0
+    warped: float = 20.0
     """L1 distance of the carried pixels alone: keeps the correspondences honest."""
-    perceptual: float = 1.0
+    perceptual: float = 0.5
     """VGG features' L1 distance over a pyramid."""
     equivariance: float = 10.0
     """Keypoints under a random thin-plate spline (FOMM, section 3.1)."""
@@ -55,6 +55,10 @@ class TrainConfig:
     """Whether the generator sees keypoints as the receiver gets them, rounded to the bitstream's steps."""
     clip_gradient: float = 1.0
     """Upper limit of the gradient's norm."""
+    perceptual_sizes: tuple[int, ...] = (256, 128)
+    """Heights of the pictures that the perceptual loss compares, pixels."""
+    vgg_stages: int = 4
+    """Stages of VGG that the perceptual loss compares, 1 to 5."""
     losses: LossWeights = field(default_factory=LossWeights)
     """Weights of the losses."""
     seed: int = 0
@@ -70,7 +74,9 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be positive")
         if not 1 <= self.num_references[0] <= self.num_references[1]:
-            raise ConfigError(f"num_references is {self.num_references}; it must be (fewest, most) with 1 <= fewest <= most")
+            raise ConfigError(
+                f"num_references is {self.num_references}; it must be (fewest, most) with 1 <= fewest <= most"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,12 @@ Shape legend: B batch, R references, C channels, H height, W width.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -25,6 +27,7 @@ from codec.errors import TrainingError
 from codec.model.grid import cell_centres, sample
 
 Frames = npt.NDArray[np.uint8]
+NPY_HEADER_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +72,15 @@ class FrameStore:
         self.clips = [Clip(**clip) for clip in index["clips"]]
 
 
-def read_clip(path: Path, size: int, every: int) -> Frames:
-    """Decode every n-th frame of a clip at ``size``, (F, size, size, 3).
+def read_clip(path: Path, size: int) -> Frames:
+    """Decode a clip at ``size``, (F, size, size, 3).
 
     Raises:
         TrainingError: the clip cannot be decoded or has fewer than two frames.
     """
     try:
         with av.open(str(path)) as container:
-            frames = [
-                frame.to_ndarray(format="rgb24", width=size, height=size)
-                for number, frame in enumerate(container.decode(video=0))
-                if number % every == 0
-            ]
+            frames = [frame.to_ndarray(format="rgb24", width=size, height=size) for frame in container.decode(video=0)]
     except (FFmpegError, IndexError) as error:
         raise TrainingError(f"{path.name}: cannot be decoded ({error})") from error
     if len(frames) < 2:
@@ -106,29 +105,34 @@ def build_store(clips: Iterable[Path], out: Path, size: int, frames_per_clip: in
     """
     out.mkdir(parents=True, exist_ok=True)
     index, faults, start = [], [], 0
-    raw = out / "frames.raw"
-    with raw.open("wb") as file:
+    partial = out / "frames.partial"
+    with partial.open("wb") as file:
+        write_header(file, (0, size, size, 3))
         for path in track(sorted(clips), description="decoding"):
             try:
-                frames = read_clip(path, size, every=1)
+                frames = read_clip(path, size)
             except TrainingError as fault:
                 faults.append(str(fault))
                 continue
             frames = frames[:: max(1, round(len(frames) / frames_per_clip))]
             file.write(frames.tobytes())
-            index.append({"name": path.stem, "group": path.stem.split("-")[0], "start": start, "stop": start + len(frames)})
+            index.append(Clip(path.stem, path.stem.split("-")[0], start, start + len(frames)))
             start += len(frames)
+        write_header(file, (start, size, size, 3))
     if not index:
-        raw.unlink()
+        partial.unlink()
         raise TrainingError("no usable clip: " + ("; ".join(faults[:3]) or "the folder has no video files"))
-    store = np.lib.format.open_memmap(out / "frames.npy", mode="w+", dtype=np.uint8, shape=(start, size, size, 3))
-    source = np.memmap(raw, dtype=np.uint8, mode="r", shape=store.shape)
-    for begin in range(0, start, 4096):
-        store[begin : begin + 4096] = source[begin : begin + 4096]
-    store.flush()
-    raw.unlink()
-    (out / "index.json").write_text(json.dumps({"size": size, "clips": index}))
+    partial.replace(out / "frames.npy")
+    (out / "index.json").write_text(json.dumps({"size": size, "clips": [dataclasses.asdict(clip) for clip in index]}))
     return faults
+
+
+def write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """Write the header of a .npy file of bytes at its start; it takes as much room whatever the shape."""
+    file.seek(0)
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    if file.tell() != NPY_HEADER_BYTES:
+        raise ValueError(f"the header of frames.npy took {file.tell()} bytes")
 
 
 class Sampler:
@@ -147,7 +151,7 @@ class Sampler:
         self.store, self.picture_size = store, picture_size
         self.random = np.random.default_rng(seed)
         groups = np.array([clip.group for clip in store.clips])
-        names, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
+        names, inverse, _ = np.unique(groups, return_inverse=True, return_counts=True)
         frames = np.array([clip.stop - clip.start for clip in store.clips], dtype=np.float64)
         per_group = np.sqrt(np.bincount(inverse, weights=frames, minlength=len(names)))
         weights = (per_group / np.bincount(inverse, weights=frames, minlength=len(names)))[inverse] * frames

@@ -6,6 +6,7 @@ Weights are torchvision's VGG-19, downloaded once, or any VGG convolutions in a 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -34,19 +35,19 @@ class VggFeatures(nn.Module):
 
     def __init__(self, state: dict[str, Tensor], num_stages: int) -> None:
         super().__init__()
-        numbers = sorted(int(name.split(".")[1]) for name in state if name.startswith("features.") and name.endswith("weight"))
-        self.stages = nn.ModuleList()
-        convs: list[nn.Module] = []
+        numbers = sorted(int(name.split(".")[1]) for name in state if re.fullmatch(r"features\.\d+\.weight", name))
+        stages: list[list[nn.Conv2d]] = [[]]
         for number, following in zip(numbers, [*numbers[1:], None], strict=True):
             weight, bias = state[f"features.{number}.weight"].float(), state[f"features.{number}.bias"].float()
             conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
             conv.load_state_dict({"weight": weight, "bias": bias})
-            convs.append(conv)
-            if following is None or following - number == 3:
-                self.stages.append(nn.ModuleList(convs))
-                convs = []
-        del self.stages[num_stages:]
-        self.stages[-1] = self.stages[-1][:1]  # type: ignore[index]
+            stages[-1].append(conv)
+            if following is not None and following - number == 3:
+                stages.append([])
+        stages = stages[:num_stages]
+        stages[-1] = stages[-1][:1]
+        self.stage_lengths = [len(stage) for stage in stages]
+        self.convs = nn.ModuleList(conv for stage in stages for conv in stage)
         self.register_buffer("mean_C11", torch.tensor(MEAN).view(3, 1, 1))
         self.register_buffer("deviation_C11", torch.tensor(DEVIATION).view(3, 1, 1))
         self.requires_grad_(False)
@@ -54,12 +55,12 @@ class VggFeatures(nn.Module):
     def forward(self, image_BCHW: Tensor) -> list[Tensor]:
         """Return one feature map a stage for images in [0, 1]."""
         x_BCHW = (image_BCHW - self.mean_C11) / self.deviation_C11
-        features = []
-        for number, stage in enumerate(self.stages):
+        features, convs = [], iter(self.convs)
+        for number, length in enumerate(self.stage_lengths):
             if number:
                 x_BCHW = F.max_pool2d(x_BCHW, 2)
-            for layer, conv in enumerate(stage):  # type: ignore[arg-type]
-                x_BCHW = F.relu(conv(x_BCHW))
+            for layer in range(length):
+                x_BCHW = F.relu(next(convs)(x_BCHW))
                 if layer == 0:
                     features.append(x_BCHW)
         return features
@@ -107,4 +108,4 @@ def load_vgg(path: Path | None) -> dict[str, Tensor]:
     try:
         return dict(vgg19(weights=VGG19_Weights.IMAGENET1K_V1).state_dict())
     except OSError as error:
-        raise TrainingError(f"VGG weights: torchvision's VGG-19 cannot be downloaded ({error}); give a file with --vgg") from error
+        raise TrainingError(f"VGG weights: VGG-19 cannot be downloaded ({error}); give a file with --vgg") from error

@@ -1,4 +1,4 @@
-"""One picture to watch a run by: references, driving with keypoints, carried pixels, mask, output."""
+"""One picture to watch a run by: references, driving with keypoints, carried pixels, gain, output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 6
 
 
 def save_training_picture(path: Path, batch: Batch, keypoints: Keypoints, generated: Generated) -> None:
-    """Write a grid, one row a sample: reference 1, driving with keypoints, carried, mask, output.
+    """Write a grid, one row a sample: reference 1, driving with keypoints, carried, gain, output.
 
     Args:
         path: PNG to write.
@@ -28,8 +28,8 @@ def save_training_picture(path: Path, batch: Batch, keypoints: Keypoints, genera
     rows = []
     for row in range(min(ROWS, batch.driving_BCHW.shape[0])):
         tiles = [to_rgb(batch.references_BRCHW[row, 0]), draw(batch.driving_BCHW[row], keypoints, row)]
-        if generated.warped_BCHW is not None and generated.mask_BCHW is not None:
-            tiles += [to_rgb(generated.warped_BCHW[row]), to_rgb(generated.mask_BCHW[row].expand(3, -1, -1))]
+        if generated.warped_BCHW is not None and generated.carry_BCHW is not None:
+            tiles += [to_rgb(generated.warped_BCHW[row]), to_rgb(generated.carry_BCHW[row].expand(3, -1, -1) / 2)]
         rows.append(np.concatenate([*tiles, to_rgb(generated.image_BCHW[row])], axis=1))
     Image.fromarray(np.concatenate(rows)).save(path)
 

@@ -11,7 +11,14 @@ from training.config import TrainConfig
 
 def compact_256_small() -> TrainConfig:
     """Return the first leg of the embedded default: 128x128 pictures, where steps are cheap."""
-    return TrainConfig(codec=compact_256(), picture_size=128, batch_size=16, learning_rate=4e-4, steps=100_000)
+    return TrainConfig(
+        codec=compact_256(),
+        picture_size=128,
+        perceptual_sizes=(64,),
+        batch_size=8,
+        learning_rate=4e-4,
+        steps=100_000,
+    )
 
 
 def compact_256_full() -> TrainConfig:

@@ -62,18 +62,19 @@ class Trainer:
         self.config, self.paths, self.device = config, paths, device
         self.codec = at_size(config.codec, config.picture_size)
         torch.manual_seed(config.seed)
-        self.model = Generator(self.codec).to(device, memory_format=torch.channels_last)
+        self.model = Generator(self.codec).to(device).to(memory_format=torch.channels_last)
         self.sampler = Sampler(FrameStore(paths.frames), config.picture_size, config.seed)
         self.draws = torch.Generator().manual_seed(config.seed)
-        vgg = VggFeatures(load_vgg(paths.vgg), num_stages=4)
-        sizes = tuple(sorted({config.picture_size, config.picture_size // 2}, reverse=True)[-2:])
-        self.perceptual = PerceptualLoss(vgg, sizes).to(device, memory_format=torch.channels_last)
+        vgg = VggFeatures(load_vgg(paths.vgg), config.vgg_stages)
+        self.perceptual = PerceptualLoss(vgg, config.perceptual_sizes).to(device).to(memory_format=torch.channels_last)
         self.step = 0
         self.seconds = 0.0
         if paths.init is not None:
             self.load_initial(paths.init)
         self.ema = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, betas=config.betas)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=config.learning_rate, betas=config.betas, fused=True
+        )
         if self.checkpoint_path.exists():
             self.resume()
 
@@ -107,7 +108,8 @@ class Trainer:
             self.seconds += time.monotonic() - step_started
             self.note(result, batch, time.monotonic() - step_started)
             if self.step % picture_every == 0:
-                save_training_picture(self.paths.out / f"step-{self.step:06d}.png", batch, result.keypoints, result.generated)
+                path = self.paths.out / f"step-{self.step:06d}.png"
+                save_training_picture(path, batch, result.keypoints, result.generated)
             if time.monotonic() - last_checkpoint > checkpoint_every_s:
                 self.save()
                 last_checkpoint = time.monotonic()
@@ -125,7 +127,7 @@ class Trainer:
             torch.save(dataclasses.asdict(batch), self.paths.out / "non-finite-batch.pt")
             raise TrainingError(f"loss is not finite at step {self.step}; the batch is in {self.paths.out}")
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
         self.optimizer.step()
         self.average()
@@ -168,11 +170,11 @@ class Trainer:
         """Move the averaged weights towards the current ones; early on they follow closely."""
         halflife = min(self.config.ema_halflife_steps, 1 + self.step / 10)
         rate = 1 - 0.5 ** (1 / halflife)
-        for name, tensor in self.model.state_dict().items():
-            if tensor.is_floating_point():
-                self.ema[name].lerp_(tensor, rate)
-            else:
-                self.ema[name].copy_(tensor)
+        current = self.model.state_dict()
+        floating = [name for name, tensor in current.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([self.ema[name] for name in floating], [current[name] for name in floating], rate)
+        for name in current.keys() - set(floating):
+            self.ema[name].copy_(current[name])
 
     def note(self, result: StepResult, batch: Batch, seconds: float) -> None:
         """Append the step's figures to ``stats.jsonl``: losses, PSNR (dB) made, carried and frozen, seconds."""
@@ -233,9 +235,8 @@ def split_references(features: ReferenceFeatures, num_samples: int, num_referenc
         field.name: getattr(features, field.name).unflatten(0, (num_samples, num_references))
         for field in dataclasses.fields(features)
     }
-    return [
-        ReferenceFeatures(**{name: tensor[:, slot] for name, tensor in fields.items()}) for slot in range(num_references)
-    ]
+    slots = ({name: tensor[:, slot] for name, tensor in fields.items()} for slot in range(num_references))
+    return [ReferenceFeatures(**slot) for slot in slots]
 
 
 def psnr(image_BCHW: Tensor, target_BCHW: Tensor) -> float:

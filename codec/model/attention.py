@@ -1,7 +1,9 @@
 """Cross-modal attention: queries of the driving keypoints over the keys of all references together.
 
     softmax(Q K^T / c) V                                        warped features
-    softmax(Q K^T / c) [source pixels, key] ++ Q -> MLP -> +    residual connection   (both: implicit warping, section 3)
+    softmax(Q K^T / c) [source pixels, key] ++ Q -> MLP -> +    residual connection
+
+Both are of implicit warping, section 3.
 
 Learned extra key-values stand beside those of the references, so that a cell without a match need not copy a wrong one.
 All columns that are wanted of one attention map go through a single call of PyTorch's scaled-dot-product attention.
@@ -49,6 +51,7 @@ class CrossModalAttention(nn.Module):
         if config.num_extra_keys:
             self.extra_keys_ED = nn.Parameter(torch.randn(config.num_extra_keys, config.key_dim) * 0.02)
             self.extra_values_EV = nn.Parameter(torch.randn(config.num_extra_keys, config.value_dim) * 0.02)
+        if config.num_extra_keys and config.canonical_motion:
             self.extra_bias = nn.Parameter(torch.tensor(2 * NUM_FREQUENCIES * amplitude - EXTRA_GAP))
         if config.residual_connection:
             joined = 3 + 2 * self.content_dim
@@ -79,15 +82,20 @@ class CrossModalAttention(nn.Module):
         if not self.config.num_extra_keys:
             return keys_BMD, values_BMV
         batch = keys_BMD.shape[0]
-        extra_keys_ED = self.extra_keys_ED
+        extra_keys_ED: Tensor = self.extra_keys_ED
         if self.config.canonical_motion:
-            bias_ED = F.one_hot(torch.tensor(self.content_dim, device=extra_keys_ED.device), self.config.key_dim).to(extra_keys_ED)
-            extra_keys_ED = extra_keys_ED + bias_ED * self.extra_bias
+            extra_keys_ED = extra_keys_ED + self.bias_channel(extra_keys_ED) * self.extra_bias
         extra_values_EV = F.pad(self.extra_values_EV, (0, values_BMV.shape[-1] - self.config.value_dim))
         return (
             torch.cat((keys_BMD, extra_keys_ED.to(keys_BMD.dtype).expand(batch, -1, -1)), dim=1),
             torch.cat((values_BMV, extra_values_EV.to(values_BMV.dtype).expand(batch, -1, -1)), dim=1),
         )
+
+    def bias_channel(self, like: Tensor) -> Tensor:
+        """Return a key that is 1 in the bias channel and 0 elsewhere, (D,)."""
+        channel_D = torch.zeros(self.config.key_dim, dtype=like.dtype, device=like.device)
+        channel_D[self.content_dim] = 1
+        return channel_D
 
     def attend(self, query_BND: Tensor, keys_BMD: Tensor, values_BMV: Tensor, dropped_BM: Tensor | None) -> Tensor:
         """Read the values by softmax(Q K^T / c), (B, N, V).

@@ -37,9 +37,7 @@ class UpBlock(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C', 2 H, 2 W)."""
-        return F.interpolate(
-            F.relu(self.norm(self.conv(x_BCHW))), scale_factor=2, mode="bilinear", align_corners=False
-        )
+        return F.interpolate(F.relu(self.norm(self.conv(x_BCHW))), scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class ResBlock(nn.Module):
@@ -58,4 +56,5 @@ class ResBlock(nn.Module):
         """Map (B, C, H, W) to the same shape."""
         y_BCHW = self.conv1(F.relu(self.norm1(x_BCHW)))
         y_BCHW = self.conv2(F.relu(self.norm2(y_BCHW)))
-        return x_BCHW + y_BCHW
+        z_BCHW: Tensor = x_BCHW + y_BCHW
+        return z_BCHW

@@ -4,9 +4,10 @@
     all ReferenceFeatures -> ReferenceMemory                                         once per change of the set
     driving keypoints -> query network -> attention over the memory -> decoder       every frame
 
-Ours, when ``warped_pixels`` is on: the attention map is also read as a correspondence. Cell q of the new picture lies at
-the canonical position c(q); in reference r it is found at c(q) + sum_k A(q, k) (p(k) - c(k)) / w_r(q) over the cells k of
-r, w_r(q) = sum_k A(q, k) being the share of r. The references' own pixels are sampled there and mixed by their shares.
+Ours, when ``warped_pixels`` is on: the attention map is also read as a correspondence. Cell q of the new picture lies
+at the canonical position c(q); in reference r it is found at c(q) + sum_k A(q, k) (p(k) - c(k)) / w_r(q) over the cells
+k of r, w_r(q) = sum_k A(q, k) being the share of r. The references' own pixels are sampled there and mixed by their
+shares.
 
 Shape legend: B batch, R references, K keypoints, N cells, M keys, D key channels, V value columns, C channels.
 """
@@ -29,7 +30,7 @@ from codec.model.query_key import KeyNetwork, QueryNetwork, canonical_places
 from codec.model.values import ValueEncoder
 from codec.structs import Keypoints
 
-POSE_SHARPNESS = 5.0
+POSE_SHARPNESS = 7.0
 SMALLEST_SHARE = 1e-3
 
 
@@ -76,14 +77,14 @@ class Generated:
     Attributes:
         image_BCHW: (B, 3, S, S), about [0, 1], not clamped.
         warped_BCHW: the references' warped pixels, or None.
-        mask_BCHW: share of carried pixels, or None.
+        carry_BCHW: gain of the carried pixels, or None.
         shares_BRHW: share of each reference on the attention's grid, or None.
         flow_BRHWC: where each cell is found in each reference, or None.
     """
 
     image_BCHW: Tensor
     warped_BCHW: Tensor | None
-    mask_BCHW: Tensor | None
+    carry_BCHW: Tensor | None
     shares_BRHW: Tensor | None
     flow_BRHWC: Tensor | None
 
@@ -100,11 +101,10 @@ class Generator(nn.Module):
         self.value_encoder = ValueEncoder(config)
         self.attention = CrossModalAttention(config)
         self.decoder = ImageDecoder(config)
+        self.canonical_KC: nn.Parameter | None = None
         if config.canonical_motion:
             self.canonical_KC = nn.Parameter(canonical_places(config))
             self.log_pose_sharpness = nn.Parameter(torch.tensor(POSE_SHARPNESS))
-        else:
-            self.canonical_KC = None
 
     def detect(self, image_BCHW: Tensor) -> Keypoints:
         """Find the keypoints of images, (B, 3, S, S) in [0, 1]."""
@@ -193,7 +193,7 @@ class Generator(nn.Module):
         flow_BRHWC = flow_BRNC.unflatten(2, (grid, grid))
         warped_BCHW = self.warp_pixels(memory.image_BRCHW, shares_BRHW, flow_BRHWC)
         painted = self.decoder(features_BCHW, warped_BCHW)
-        return Generated(painted.image_BCHW, warped_BCHW, painted.mask_BCHW, shares_BRHW, flow_BRHWC)
+        return Generated(painted.image_BCHW, warped_BCHW, painted.carry_BCHW, shares_BRHW, flow_BRHWC)
 
     def favour_alike(self, memory: ReferenceMemory, keypoints: Keypoints) -> Tensor:
         """Raise the keys of references whose pose is like the driving one; the bias channel carries it."""
@@ -203,8 +203,7 @@ class Generator(nn.Module):
         unlike_BR = difference_BRKC.square().sum(-1).mean(-1) * self.log_pose_sharpness.exp()
         bias_BR = unlike_BR.amin(1, keepdim=True) - unlike_BR
         bias_BM = F.pad(bias_BR.repeat_interleave(self.config.grid_size**2, dim=1), (0, self.config.num_extra_keys))
-        channel_D = F.one_hot(torch.tensor(self.attention.content_dim, device=bias_BM.device), self.config.key_dim).to(bias_BM)
-        return memory.keys_BMD + bias_BM[..., None] * channel_D
+        return memory.keys_BMD + bias_BM[..., None] * self.attention.bias_channel(bias_BM)
 
     def warp_pixels(self, image_BRCHW: Tensor, shares_BRHW: Tensor, flow_BRHWC: Tensor) -> Tensor:
         """Sample every reference where its cells are found and mix by share, (B, 3, S, S)."""
@@ -214,7 +213,9 @@ class Generator(nn.Module):
         fine_BHWC = resize(motion_BCHW, size).permute(0, 2, 3, 1) + cell_centres(size, size, flow_BRHWC)
         sampled_BRCHW = sample(image_BRCHW.flatten(0, 1).float(), fine_BHWC).unflatten(0, (batch, num_references))
         if num_references == 1:
-            return sampled_BRCHW[:, 0]
+            only_BCHW: Tensor = sampled_BRCHW[:, 0]
+            return only_BCHW
         fine_BRHW = resize(shares_BRHW, size).clamp(min=SMALLEST_SHARE)
         fine_BRHW = fine_BRHW / fine_BRHW.sum(1, keepdim=True)
-        return (sampled_BRCHW * fine_BRHW[:, :, None]).sum(1)
+        mixed_BCHW: Tensor = (sampled_BRCHW * fine_BRHW[:, :, None]).sum(1)
+        return mixed_BCHW

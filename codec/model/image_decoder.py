@@ -1,8 +1,9 @@
 """Decoder: warped features to image (supplement, figure 9: residual blocks, then upsampling blocks).
 
 Ours, when ``warped_pixels`` is on: the picture made of the references' own pixels is seen at every size on the way up
-(rearranged to channels), and the decoder paints over it through a mask that it learns. Detail that is carried need not
-be painted.
+(rearranged to channels), and the decoder's picture is that one times a gain that it learns, plus what it paints.
+Detail that is carried need not be painted. Gain and paint start at 1 and about 0. (Blending by a mask failed: while the
+paint is still grey the mask saturates at "carry" within forty steps, and the painter gets no gradient any more.)
 
 Shape legend: B batch, C channels, H height, W width.
 """
@@ -18,8 +19,6 @@ from torch import Tensor, nn
 from codec.config import CodecConfig
 from codec.model.blocks import ResBlock, UpBlock, normalisation
 
-CARRY_LOGIT = 2.0
-
 
 @dataclass(frozen=True, slots=True)
 class Painted:
@@ -27,11 +26,11 @@ class Painted:
 
     Attributes:
         image_BCHW: (B, 3, S, S), about [0, 1], not clamped.
-        mask_BCHW: (B, 1, S, S), share of carried pixels, or None without warped pixels.
+        carry_BCHW: (B, 1, S, S), gain of the carried pixels in [0, 2], or None without warped pixels.
     """
 
     image_BCHW: Tensor
-    mask_BCHW: Tensor | None
+    carry_BCHW: Tensor | None
 
 
 class ImageDecoder(nn.Module):
@@ -58,7 +57,12 @@ class ImageDecoder(nn.Module):
         self.ups, self.mixes = nn.ModuleList(ups), nn.ModuleList(mixes)
         self.norms = nn.ModuleList(normalisation(mix.out_channels, norm) for mix in mixes)
         last = max(width >> (self.halvings - shrink), 16)
-        self.paint = nn.Conv2d(last, 16 if config.warped_pixels else 3, 3 if config.warped_pixels else 7, padding="same")
+        self.paint = nn.Conv2d(
+            last, 16 if config.warped_pixels else 3, 3 if config.warped_pixels else 7, padding="same"
+        )
+        if config.warped_pixels:
+            nn.init.normal_(self.paint.weight, std=1e-3)
+            nn.init.zeros_(self.paint.bias) if self.paint.bias is not None else None
 
     def forward(self, features_BCHW: Tensor, warped_BCHW: Tensor | None) -> Painted:
         """Paint the picture.
@@ -80,6 +84,5 @@ class ImageDecoder(nn.Module):
             carried_BCHW = F.pixel_unshuffle(signed_BCHW, stride >> (level + 1))
             x_BCHW = F.relu(norm(mix(torch.cat((up(x_BCHW), carried_BCHW), dim=1))))
         painted_BCHW = F.pixel_shuffle(self.paint(x_BCHW).float(), 2)
-        mask_BCHW = torch.sigmoid(painted_BCHW[:, 3:] + CARRY_LOGIT)
-        image_BCHW = 0.5 + 0.5 * painted_BCHW[:, :3]
-        return Painted(mask_BCHW * warped_BCHW + (1 - mask_BCHW) * image_BCHW, mask_BCHW)
+        carry_BCHW = 2 * torch.sigmoid(painted_BCHW[:, 3:])
+        return Painted(carry_BCHW * warped_BCHW + painted_BCHW[:, :3], carry_BCHW)

@@ -30,9 +30,7 @@ class KeypointDetector(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.body = UNet(
-            3, config.detector_width, config.detector_max_width, config.detector_blocks, config.batch_norm
-        )
+        self.body = UNet(3, config.detector_width, config.detector_max_width, config.detector_blocks, config.batch_norm)
         self.heatmap = nn.Conv2d(self.body.out_channels, config.num_keypoints, 7, padding=3)
         self.strength = nn.Conv2d(self.body.out_channels, config.num_keypoints, 7, padding=3)
         if config.anchored_keypoints:

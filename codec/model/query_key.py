@@ -98,7 +98,9 @@ class CellNetwork(nn.Module):
         moved_BCHW = torch.einsum("bkhw,bkc->bchw", share_BKHW[:, :num_keypoints], move_BKC)
         moved_BCHW = moved_BCHW + FREE_MOTION * torch.tanh(motion_BCHW[:, num_keypoints : num_keypoints + 2])
         position_BNC = centres_NC + self.cells(moved_BCHW)
-        return Located(content_BNC, position_BNC, self.cells(motion_BCHW[:, num_keypoints + 2 : num_keypoints + 3])[..., 0])
+        return Located(
+            content_BNC, position_BNC, self.cells(motion_BCHW[:, num_keypoints + 2 : num_keypoints + 3])[..., 0]
+        )
 
     def cells(self, maps_BCHW: Tensor) -> Tensor:
         """Bring maps to the attention's grid and flatten it, (B, N, C)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -22,9 +24,7 @@ class UNet(nn.Module):
     def __init__(self, in_channels: int, width: int, max_width: int, num_blocks: int, batch_norm: bool) -> None:
         super().__init__()
         widths = [in_channels] + [min(max_width, width << i) for i in range(num_blocks)]
-        self.down = nn.ModuleList(
-            DownBlock(narrow, wide, batch_norm) for narrow, wide in zip(widths, widths[1:], strict=False)
-        )
+        self.down = nn.ModuleList(DownBlock(narrow, wide, batch_norm) for narrow, wide in pairwise(widths))
         ups = []
         channels = widths[-1]
         for level in reversed(range(num_blocks)):

@@ -27,7 +27,7 @@ EMBEDDED = Path(__file__).parent.parent / "weights" / "compact-256.safetensors"
 
 
 def save_weights(path: Path, state: dict[str, Tensor], config: CodecConfig, provenance: dict[str, Any]) -> str:
-    """Write weights in half precision and the JSON beside them.
+    """Write weights (half precision; vectors and scalars, which are few, in full) and the JSON beside them.
 
     Args:
         path: a ``.safetensors`` file.
@@ -40,7 +40,7 @@ def save_weights(path: Path, state: dict[str, Tensor], config: CodecConfig, prov
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     halves = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().cpu()
+        name: (tensor.half() if tensor.ndim > 1 else tensor.clone()).contiguous().cpu()
         for name, tensor in state.items()
     }
     partial = path.with_suffix(".partial")
@@ -76,10 +76,12 @@ def load_weights(path: Path) -> tuple[Generator, CodecConfig, str]:
         raise WeightsError(f"weights: {description_path} is not a description of weights: {error}") from error
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     if sha256 != expected:
-        raise WeightsError(f"weights: {path} is damaged: SHA-256 {sha256[:12]}..., {description_path.name} says {expected[:12]}...")
+        raise WeightsError(f"weights: {path} is damaged: its SHA-256 is not the one in {description_path.name}")
     generator = Generator(config)
     try:
-        state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(path).items()}
+        state = {
+            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(path).items()
+        }
         generator.load_state_dict(state)
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()

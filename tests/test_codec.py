@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import codec
+from codec.errors import ConfigError, ReferenceImageError
+from codec.frames import Rgb, frame_from_rgb, image_from_rgb, rgb_from_frame, rgb_from_image
+from codec.model.generator import ReferenceFeatures
+from codec.references import ReferenceSet
+
+
+@pytest.fixture
+def rgb() -> Rgb:
+    y, x = np.mgrid[0:64, 0:64]
+    return np.stack((x * 4, y * 4, (x + y) * 2), axis=-1).astype(np.uint8)
+
+
+def test_image_round_trip(rgb: Rgb) -> None:
+    assert np.array_equal(rgb_from_image(image_from_rgb(rgb)), rgb)
+
+
+def test_frame_round_trip_is_close(rgb: Rgb) -> None:
+    assert np.abs(rgb_from_frame(frame_from_rgb(rgb)).astype(int) - rgb).mean() < 4
+
+
+def test_encode_decode(tiny_model: codec.Model, rgb: Rgb) -> None:
+    encoder, decoder = codec.Encoder(tiny_model), codec.Decoder(tiny_model)
+    decoder.set_references([rgb])
+    first, second = encoder.encode(rgb), encoder.encode(rgb)
+    assert first.is_keyframe
+    assert not second.is_keyframe
+    assert len(second.payload) < len(first.payload) < 100
+    assert np.abs(decoder.decode(first.payload).astype(int) - rgb).mean() < 20
+    assert np.array_equal(decoder.decode(second.payload), decoder.generate(decoder.parse(second.payload)))
+
+
+def test_wrong_size_is_refused(tiny_model: codec.Model, rgb: Rgb) -> None:
+    with pytest.raises(ConfigError, match=r"picture is \(32, 64, 3\)"):
+        codec.Encoder(tiny_model).encode(rgb[:32])
+    with pytest.raises(ConfigError, match="reference is"):
+        codec.Decoder(tiny_model).set_references([rgb[:32]])
+
+
+def test_no_reference_yet(tiny_model: codec.Model, rgb: Rgb) -> None:
+    decoder = codec.Decoder(tiny_model)
+    frame = decoder.parse(codec.Encoder(tiny_model).encode(rgb).payload)
+    with pytest.raises(ReferenceImageError, match="no reference picture yet"):
+        decoder.generate(frame)
+    decoder.set_references([rgb])
+    assert decoder.num_references == 1
+    decoder.set_references([])
+    assert decoder.num_references == 0
+
+
+def test_a_reference_is_computed_once(tiny_model: codec.Model, rgb: Rgb, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = codec.Decoder(tiny_model)
+    computed: list[Rgb] = []
+    compute = decoder.encode_reference
+
+    def note(picture: Rgb) -> ReferenceFeatures:
+        computed.append(picture)
+        return compute(picture)
+
+    monkeypatch.setattr(decoder, "encode_reference", note)
+    decoder.set_references([rgb])
+    decoder.set_references([rgb, rgb[::-1].copy()])
+    assert len(computed) == 2
+
+
+def test_reference_set_is_bounded(rgb: Rgb) -> None:
+    references = ReferenceSet(2)
+    assert references.add("a", rgb)
+    assert not references.add("a", rgb)
+    references.add("b", rgb)
+    references.add("c", rgb)
+    assert references.sha256s == ("b", "c")
+    assert "a" not in references
+    with pytest.raises(ConfigError, match="max_references is 0"):
+        ReferenceSet(0)
