@@ -13,6 +13,9 @@ from aiortc.rtp import RtpPacket
 from codec.rtc.payload import RtpPayload
 from codec.rtc.stats import PluginStats
 
+MAX_DROPOUT = 3000
+"""Farthest jump ahead that is believed at once (RFC 3550, appendix A.1)."""
+
 
 class PromptJitterBuffer(JitterBuffer):
     """A jitter buffer that does not buffer this codec.
@@ -28,6 +31,7 @@ class PromptJitterBuffer(JitterBuffer):
         super().__init__(capacity, prefetch=prefetch, is_video=is_video)
         self._stats = stats
         self._newest: tuple[int, int] | None = None
+        self._restart_at: int | None = None
 
     @property
     def is_prompt(self) -> bool:
@@ -53,11 +57,22 @@ class PromptJitterBuffer(JitterBuffer):
             self._stats.add(late_dropped=1)
             return False, None
         self._newest = (packet.ssrc, packet.sequence_number)
+        self._restart_at = None
         return False, JitterFrame(data=data, timestamp=packet.timestamp)
 
     def _is_late(self, packet: RtpPacket) -> bool:
-        """Return whether a newer packet was released before; a far jump back is a restarted sender."""
+        """Return whether a newer packet was released before.
+
+        A far jump is believed when a second packet follows it in sequence (a sender that began anew), so that one stray
+        packet from seconds ago does not turn the clock back.
+        """
         if self._newest is None or self._newest[0] != packet.ssrc:
             return False
-        behind = (self._newest[1] - packet.sequence_number) & 0xFFFF
-        return behind < MAX_MISORDER
+        ahead = (packet.sequence_number - self._newest[1]) & 0xFFFF
+        if 0 < ahead <= MAX_DROPOUT:
+            return False
+        if ahead == 0 or ahead > 0x10000 - MAX_MISORDER:
+            return True
+        is_restart = packet.sequence_number == self._restart_at
+        self._restart_at = (packet.sequence_number + 1) & 0xFFFF
+        return not is_restart

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codec.errors import SignallingError
 from codec.rtc.sdp import Fmtp, as_answer, without_foreign, won
@@ -90,3 +92,16 @@ def test_a_section_with_no_codec_left_is_refused() -> None:
 )
 def test_who_won(sdp: str, has_won: bool) -> None:
     assert won(sdp) is has_won
+
+
+@given(st.lists(st.tuples(st.integers(0, len(OFFER)), st.integers(0, 40), st.text(max_size=20)), max_size=6))
+def test_a_hostile_description_is_refused_in_one_way(edits: list[tuple[int, int, str]]) -> None:
+    hostile = OFFER
+    for position, num_removed, inserted in edits:
+        hostile = hostile[:position] + inserted + hostile[position + num_removed :]
+    try:
+        cleaned = without_foreign(hostile, OWN, "offer")
+    except SignallingError:
+        return
+    assert without_foreign(cleaned, OWN, "offer") == cleaned
+    won(as_answer(cleaned))
