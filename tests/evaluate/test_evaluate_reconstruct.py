@@ -183,14 +183,14 @@ def test_faces_are_looked_for_once_a_clip(
     path = write_clip("a.mp4", moving_pictures(6))
     config = ReconstructConfig(clips=path.parent, out=tmp_path / "o.json", references=(1, 2), cache=tmp_path / "cache")
     detector = CountingDetector(num_faces=1)
-    row = Workbench(config, tiny_model, Bench(lpips, detector)).row(path)
+    row = Workbench(config, tiny_model, Bench(lpips, detector)).row(path, print)
     assert (row["1"]["akd"], row["2"]["frozen_akd"], row["1"]["faceless"]) == (0, 0, 0)
     assert row["1"]["mouth_lpips"] > 0
     # Five scored frames of the source, two references, five and four received pictures.
     assert detector.num_pictures == 5 + 2 + 5 + 4
     again = CountingDetector(num_faces=1)
     other = ReconstructConfig(clips=path.parent, out=tmp_path / "o.json", references=(2,), cache=tmp_path / "cache")
-    Workbench(other, tiny_model, Bench(lpips, again)).row(path)
+    Workbench(other, tiny_model, Bench(lpips, again)).row(path, print)
     assert again.num_pictures == 2 + 4
 
 
@@ -200,7 +200,7 @@ def test_a_clip_without_a_face_is_not_sent(
     path = write_clip("a.mp4", moving_pictures(6))
     config = ReconstructConfig(clips=path.parent, out=tmp_path / "o.json", cache=tmp_path / "cache")
     with pytest.raises(TrainingError, match="no face was found"):
-        Workbench(config, tiny_model, Bench(lpips, CountingDetector(num_faces=0))).row(path)
+        Workbench(config, tiny_model, Bench(lpips, CountingDetector(num_faces=0))).row(path, print)
 
 
 def test_scores_agree_with_the_pictures(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -16,7 +18,8 @@ from codec.errors import TrainingError, WarpcallError
 from training.evaluate.cache import check_place, write_json
 from training.evaluate.clips import find_clips, read_clip
 from training.evaluate.config import ReconstructConfig, StripConfig
-from training.evaluate.reconstruct import Row, open_workbench, rows
+from training.evaluate.pool import Row, Work, each
+from training.evaluate.reconstruct import measure, open_workbench
 from training.evaluate.report import document, table
 from training.evaluate.strip import strip_of, write_strip
 
@@ -26,6 +29,27 @@ Command = (
 )
 
 TABLE_WIDTH = 120
+
+
+def with_progress(work: Work, paths: list[Path], jobs: int, screen: Console) -> dict[str, Row | str]:
+    """Measure clips under a progress bar, with a line for each that cannot be measured."""
+    results: dict[str, Row | str] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"))
+    counter = TextColumn("{task.fields[frames]} frames")
+    with Progress(*columns, counter, TimeRemainingColumn(), console=screen) as progress:
+        task, frames = progress.add_task("measuring", total=len(paths), frames=0), 0
+
+        def advance(more: int) -> None:
+            nonlocal frames
+            frames += more
+            progress.update(task, frames=frames)
+
+        for path, row in each(work, paths, jobs, advance):
+            results[path.name] = row
+            progress.advance(task)
+            if isinstance(row, str):
+                progress.console.print(f"{path.name}: {row}", highlight=False, soft_wrap=True)
+    return results
 
 
 def reconstruct(config: ReconstructConfig, command: str, screen: Console) -> None:
@@ -39,23 +63,7 @@ def reconstruct(config: ReconstructConfig, command: str, screen: Console) -> Non
     paths = find_clips(config.clips, config.limit)
     check_place(config.out)
     workbench = open_workbench(config)
-    results: dict[str, Row | str] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"))
-    with Progress(
-        *columns, TextColumn("{task.fields[frames]} frames"), TimeRemainingColumn(), console=screen
-    ) as progress:
-        task, frames = progress.add_task("measuring", total=len(paths), frames=0), 0
-
-        def advance(more: int) -> None:
-            nonlocal frames
-            frames += more
-            progress.update(task, frames=frames)
-
-        for path, row in rows(config, paths, advance):
-            results[path.name] = row
-            progress.advance(task)
-            if isinstance(row, str):
-                progress.console.print(f"{path.name}: {row}", highlight=False)
+    results = with_progress(partial(measure, config), paths, config.jobs, screen)
     result = document(config, command, workbench.model, workbench.bench.lpips.source, results)
     write_json(config.out, result)
     if len(result["skipped"]) == len(paths):

@@ -7,13 +7,10 @@ A clip that cannot be measured gives its reason in place of figures, and the res
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +26,13 @@ from training.evaluate.landmarks import SMALLEST_FACE_SHARE, MtcnnLandmarks
 from training.evaluate.lpips import load_lpips
 from training.evaluate.measure import Bench, Look, Tally
 from training.evaluate.metrics import mean_squared_error, psnr_db
+from training.evaluate.pool import OnFrames, Row
 from training.evaluate.strip import Strip, evenly_spaced, write_strip
 from training.evaluate.transmission import Receiver, Transmission, as_sent, nearest_references
 
 MOVING_BELOW_DB = 23.0
 BATCH = 8
 STRIP_COLUMNS = 8
-
-Row = dict[str, Any]
 
 
 class Workbench:
@@ -52,12 +48,12 @@ class Workbench:
         self.config, self.model, self.bench = config, model, bench
         self.results = ResultCache(config.cache or default_folder())
 
-    def row(self, path: Path, on_frame: Callable[[int], None] = lambda frames: None) -> Row:
+    def row(self, path: Path, on_frames: OnFrames) -> Row:
         """Return the figures of one clip, from memory where it was measured before.
 
         Args:
             path: the clip.
-            on_frame: told how many more frames are done.
+            on_frames: told how many more frames are done.
 
         Raises:
             TrainingError: the clip cannot be measured; the message says why.
@@ -71,7 +67,7 @@ class Workbench:
             return dict(stored)
         clip = read_clip(path, self.model.config.image_size)
         measured = ClipMeasurement(self, clip)
-        row = measured.run(on_frame)
+        row = measured.run(on_frames)
         self.results.store(dependencies, row)
         if strip_path is not None:
             write_strip(measured.strip(), strip_path)
@@ -133,7 +129,7 @@ class ClipMeasurement:
     def _all_references(self) -> list[int]:
         return sorted({position for references in self.references.values() for position in references})
 
-    def run(self, on_frame: Callable[[int], None]) -> Row:
+    def run(self, on_frames: OnFrames) -> Row:
         """Send, receive and measure the clip.
 
         Raises:
@@ -158,7 +154,7 @@ class ClipMeasurement:
                     self._measure(
                         part, source[[batch.index(p) for p in part]], receivers[count], held, ours[count], frozen[count]
                     )
-            on_frame(len(batch))
+            on_frames(len(batch))
         return self._row(ours, frozen)
 
     def _batches(self) -> Iterator[list[int]]:
@@ -258,40 +254,6 @@ def open_workbench(config: ReconstructConfig) -> Workbench:
     return Workbench(config, model, Bench(lpips, detector))
 
 
-def rows(
-    config: ReconstructConfig, paths: list[Path], on_frame: Callable[[int], None]
-) -> Iterator[tuple[Path, Row | str]]:
-    """Measure clips, in one process or several, and give each clip's row, or the reason why it has none.
-
-    Args:
-        config: settings of the run.
-        paths: the clips.
-        on_frame: told how many more frames are done, within this process only.
-    """
-    if config.jobs == 1:
-        workbench = open_workbench(config)
-        for path in paths:
-            yield path, _row_or_reason(workbench, path, on_frame)
-        return
-    with ProcessPoolExecutor(config.jobs, get_context("spawn"), _start_worker, (config.jobs,)) as pool:
-        futures = {pool.submit(_row_in_worker, config, path): path for path in paths}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _row_or_reason(workbench: Workbench, path: Path, on_frame: Callable[[int], None]) -> Row | str:
-    try:
-        return workbench.row(path, on_frame)
-    except TrainingError as error:
-        return str(error)
-
-
-def _start_worker(jobs: int) -> None:
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
-
-
-def _row_in_worker(config: ReconstructConfig, path: Path) -> Row | str:
-    return _row_or_reason(open_workbench(replace(config, jobs=1)), path, lambda frames: None)
+def measure(config: ReconstructConfig, path: Path, on_frames: OnFrames) -> Row:
+    """Return the figures of one clip; see ``Workbench.row``."""
+    return open_workbench(config).row(path, on_frames)
