@@ -2,8 +2,8 @@
 
     rgb (S, S, 3) uint8 --encode_picture--> AVIF (or WebP) bytes --decode_picture--> rgb (S, S, 3) uint8
 
-A picture from the network is hostile: its bytes, its format and the size that it claims are checked before its pixels
-are decoded.
+A picture from the network is hostile: its bytes, its format and its size (in AVIF files, both of its sizes) are
+checked before its pixels are decoded.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, features
 
+from codec.bitstream.avif import coded_sizes
 from codec.errors import ConfigError, ReferenceImageError
 
 Picture = npt.NDArray[np.uint8]
@@ -92,6 +93,8 @@ def decode_picture(data: bytes, size: int) -> Picture:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.width, image.height)
+            if image.format == "AVIF" and any(coded != image.size for coded in coded_sizes(data)):
+                raise ReferenceImageError("reference picture's AV1 data have another size than the file states")
             rgb = image.convert("RGB")
     except PILLOW_ERRORS as error:
         raise ReferenceImageError(f"reference picture cannot be decoded: {error}") from error
