@@ -9,11 +9,12 @@ After that every peer connection of the process offers X-WARPCALL before VP8 and
 ordinary call. ``docs/plug-in.md`` tells the rest.
 """
 
-from codec.rtc.adapters import ReceivedFrame, square_rgb
+from codec.rtc.adapters import ReceivedFrame
 from codec.rtc.control import ControlChannel
 from codec.rtc.negotiation import is_negotiated, prefer_ordinary, prefer_warpcall
 from codec.rtc.plugin import Plugin
 from codec.rtc.register import register, registered, unregister
+from codec.rtc.square import square_rgb
 from codec.rtc.stats import PluginCounts, PluginStats
 
 __all__ = [

@@ -27,10 +27,11 @@ from av.stream import Stream
 from codec.decoder import Decoder
 from codec.encoder import Encoder
 from codec.errors import BitstreamError, ConfigError
-from codec.frames import Rgb, frame_from_rgb, rgb_from_frame
+from codec.frames import frame_from_rgb
 from codec.rtc.payload import RtpPayload, pack_payload, unpack_payload
 from codec.rtc.pictures import NewestWorker
 from codec.rtc.plugin import Plugin
+from codec.rtc.square import square_rgb
 from codec.rtc.stats import FailureLog, KeyframeRequests
 from codec.structs import CodedFrame, EncodedFrame
 
@@ -220,24 +221,6 @@ class DecoderAdapter(RtpDecoder):
         if sha256s != self._applied_references:
             self._applied_references = sha256s
             self._decoder.set_references(list(references.rgbs))
-
-
-def square_rgb(frame: av.VideoFrame, size: int) -> Rgb:
-    """Return the centre square of a frame, scaled to the size of the coded picture.
-
-    Args:
-        frame: a picture of any size and format.
-        size: height and width wanted, pixels.
-
-    Returns:
-        uint8 (size, size, 3).
-    """
-    shorter = min(frame.width, frame.height)
-    width, height = (max(size, round(side * size / shorter)) for side in (frame.width, frame.height))
-    if (width, height) != (frame.width, frame.height):
-        frame = frame.reformat(width=width, height=height, interpolation="AREA" if shorter > size else "BICUBIC")
-    left, top = (width - size) // 2, (height - size) // 2
-    return rgb_from_frame(frame)[top : top + size, left : left + size]
 
 
 def _timestamp(data: Frame | Packet[Stream]) -> int:

@@ -13,8 +13,8 @@ from codec import Encoder, Model
 from codec.encoder import Encoder as PatchedEncoder
 from codec.errors import BitstreamError
 from codec.frames import Rgb, frame_from_rgb
-from codec.rtc import Plugin, ReceivedFrame
-from codec.rtc.adapters import DecoderAdapter, EncoderAdapter, square_rgb
+from codec.rtc import Plugin, ReceivedFrame, square_rgb
+from codec.rtc.adapters import DecoderAdapter, EncoderAdapter
 from codec.rtc.payload import MAX_PAYLOAD_BYTES, RtpPayload
 from codec.structs import EncodedFrame
 
