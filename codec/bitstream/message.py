@@ -10,11 +10,29 @@ of the codec sees ``codec.structs`` alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
+from codec.bitstream.fields import (
+    FRAGMENT_BYTES,
+    MAX_CLOCK_RATE_HZ,
+    MAX_CONTROL_BYTES,
+    MAX_NAME_BYTES,
+    MAX_PENDING_PICTURES,
+    MAX_REASON_BYTES,
+    MAX_REFERENCES,
+    MAX_TIME,
+    MODEL_BYTES,
+    NUM_NUMBERS,
+    WINDOW,
+    check_range,
+    cut,
+    name_of,
+    one_line,
+    peer_text,
+    sha256_hex,
+)
 from codec.bitstream.pack import pack, unpack
 from codec.bitstream.picture import MAX_PICTURE_BYTES
 from codec.errors import BitstreamError, ConfigError
@@ -23,18 +41,6 @@ from proto.control_pb2 import Clock as ClockProto
 from proto.control_pb2 import Control
 from proto.control_pb2 import Hello as HelloProto
 from proto.frame_pb2 import Frame
-
-NUM_NUMBERS = 1 << 16
-WINDOW = 16
-MODEL_BYTES = 4
-MAX_CONTROL_BYTES = 16_384
-FRAGMENT_BYTES = 16_000
-MAX_PENDING_PICTURES = 4
-MAX_REFERENCES = 256
-MAX_NAME_BYTES = 64
-MAX_REASON_BYTES = 500
-MAX_CLOCK_RATE_HZ = 10_000_000
-MAX_TIME = (1 << 63) - 1
 
 _ROLES = {"sender": HelloProto.ROLE_SENDER, "receiver": HelloProto.ROLE_RECEIVER}
 _MEDIA = {"video": ClockProto.MEDIA_VIDEO, "audio": ClockProto.MEDIA_AUDIO}
@@ -78,10 +84,10 @@ def frame_from_bytes(message: bytes) -> FrameFields:
         frame = Frame.FromString(message)
     except DecodeError as error:
         raise BitstreamError("frame is not a protobuf message of its kind") from error
-    _check_range("frame number", frame.number, 0, NUM_NUMBERS - 1)
+    check_range("frame number", frame.number, 0, NUM_NUMBERS - 1)
     distance = frame.base if frame.HasField("base") else 1
     if not frame.HasField("model"):
-        _check_range("base distance", distance, 1, WINDOW)
+        check_range("base distance", distance, 1, WINDOW)
         return FrameFields(frame.number, b"", (frame.number - distance) % NUM_NUMBERS, frame.coded)
     if frame.HasField("base"):
         raise BitstreamError("keyframe has a base")
@@ -118,13 +124,13 @@ def _control_proto(message: Hello | ReferenceStatus | Clock | Bye) -> Control:
                 control = Control()
                 control.reference_status.sha256 = bytes.fromhex(message.sha256)
                 control.reference_status.accepted = message.accepted
-                control.reference_status.reason = _cut(_one_line(message.reason))
+                control.reference_status.reason = cut(one_line(message.reason), MAX_REASON_BYTES)
                 return control
             case Clock():
                 return Control(clock=_clock_proto(message))
             case Bye():
                 control = Control()
-                control.bye.reason = _cut(_one_line(message.reason))
+                control.bye.reason = cut(one_line(message.reason), MAX_REASON_BYTES)
                 return control
     except (KeyError, ValueError, OverflowError) as error:
         raise ConfigError(f"{type(message).__name__} cannot be sent: {error}") from error
@@ -134,7 +140,7 @@ def _hello_proto(message: Hello) -> HelloProto:
     return HelloProto(
         wire_version=message.wire_version,
         model_sha256=bytes.fromhex(message.model_sha256),
-        config_name=_one_line(message.config_name),
+        config_name=one_line(message.config_name),
         role=_ROLES[message.role],
         reference_sha256s=[bytes.fromhex(sha256) for sha256 in message.reference_sha256s],
         max_references=message.max_references,
@@ -197,8 +203,8 @@ class ControlAssembler:
 
     def _feed_fragment(self, control: Control) -> ReferencePicture | None:
         fragment = control.reference_fragment
-        sha256 = _sha256(fragment.sha256)
-        _check_range("picture size", fragment.total_bytes, 1, MAX_PICTURE_BYTES)
+        sha256 = sha256_hex(fragment.sha256)
+        check_range("picture size", fragment.total_bytes, 1, MAX_PICTURE_BYTES)
         if not fragment.data:
             raise BitstreamError("picture part is empty")
         if not fragment.offset:
@@ -231,64 +237,33 @@ def _message_from_proto(control: Control) -> ControlMessage | None:
             return _hello(control.hello)
         case "reference_status":
             status = control.reference_status
-            return ReferenceStatus(_sha256(status.sha256), status.accepted, _text(status.reason, MAX_REASON_BYTES))
+            return ReferenceStatus(
+                sha256_hex(status.sha256), status.accepted, peer_text(status.reason, MAX_REASON_BYTES)
+            )
         case "clock":
             return _clock(control.clock)
         case "bye":
-            return Bye(_text(control.bye.reason, MAX_REASON_BYTES))
+            return Bye(peer_text(control.bye.reason, MAX_REASON_BYTES))
     return None
 
 
 def _hello(hello: HelloProto) -> Hello:
-    _check_range("number of references", len(hello.reference_sha256s), 0, MAX_REFERENCES)
-    _check_range("most references", hello.max_references, 0, MAX_REFERENCES)
+    check_range("number of references", len(hello.reference_sha256s), 0, MAX_REFERENCES)
+    check_range("most references", hello.max_references, 0, MAX_REFERENCES)
     return Hello(
         wire_version=hello.wire_version,
-        model_sha256=_sha256(hello.model_sha256),
-        config_name=_text(hello.config_name, MAX_NAME_BYTES),
-        role=_name_of(hello.role, _ROLES, "role"),
-        reference_sha256s=tuple(_sha256(digest) for digest in hello.reference_sha256s),
+        model_sha256=sha256_hex(hello.model_sha256),
+        config_name=peer_text(hello.config_name, MAX_NAME_BYTES),
+        role=name_of(hello.role, _ROLES, "role"),
+        reference_sha256s=tuple(sha256_hex(digest) for digest in hello.reference_sha256s),
         max_references=hello.max_references,
     )
 
 
 def _clock(clock: ClockProto) -> Clock:
-    _check_range("frame number", clock.frame_number, 0, NUM_NUMBERS - 1)
-    _check_range("pts", clock.pts, 0, MAX_TIME)
-    _check_range("clock rate", clock.clock_rate_hz, 1, MAX_CLOCK_RATE_HZ)
-    _check_range("capture time", clock.capture_time_us, 0, MAX_TIME)
-    media = _name_of(clock.media, _MEDIA, "media")
+    check_range("frame number", clock.frame_number, 0, NUM_NUMBERS - 1)
+    check_range("pts", clock.pts, 0, MAX_TIME)
+    check_range("clock rate", clock.clock_rate_hz, 1, MAX_CLOCK_RATE_HZ)
+    check_range("capture time", clock.capture_time_us, 0, MAX_TIME)
+    media = name_of(clock.media, _MEDIA, "media")
     return Clock(media, clock.frame_number, clock.pts, clock.clock_rate_hz, clock.capture_time_us)
-
-
-def _check_range(what: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise BitstreamError(f"{what} is {value}; it must lie in [{low}, {high}]")
-
-
-def _name_of(value: int, names: Mapping[str, int], what: str) -> str:
-    for name, number in names.items():
-        if number == value:
-            return name
-    raise BitstreamError(f"{what} is {value}; it must be one of {', '.join(names)}")
-
-
-def _sha256(digest: bytes) -> str:
-    if len(digest) != 32:
-        raise BitstreamError(f"a SHA-256 has {len(digest)} bytes; it must have 32")
-    return digest.hex()
-
-
-def _text(text: str, max_bytes: int) -> str:
-    """Check the length of a peer's text, and take from it what would move a terminal's cursor."""
-    if len(text.encode()) > max_bytes:
-        raise BitstreamError(f"a text has more than {max_bytes} bytes")
-    return _one_line(text)
-
-
-def _one_line(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def _cut(text: str) -> str:
-    return text.encode()[:MAX_REASON_BYTES].decode(errors="ignore")

@@ -14,14 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from codec.bitstream.entropy import choose_scales, code_differences, pack_values, read_differences, unpack_values
-from codec.bitstream.message import (
-    MODEL_BYTES,
-    NUM_NUMBERS,
-    WINDOW,
-    FrameFields,
-    frame_from_bytes,
-    frame_to_bytes,
-)
+from codec.bitstream.fields import MODEL_BYTES, NUM_NUMBERS, WINDOW
+from codec.bitstream.message import FrameFields, frame_from_bytes, frame_to_bytes
 from codec.bitstream.pack import pack, unpack
 from codec.bitstream.predict import differences, reconstruct
 from codec.bitstream.quantise import check_values, num_levels, value_bits

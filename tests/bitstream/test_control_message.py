@@ -9,14 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.bitstream.message import (
-    FRAGMENT_BYTES,
-    MAX_CONTROL_BYTES,
-    MAX_PENDING_PICTURES,
-    MAX_REFERENCES,
-    ControlAssembler,
-    pack_control,
-)
+from codec.bitstream.fields import FRAGMENT_BYTES, MAX_CONTROL_BYTES, MAX_PENDING_PICTURES, MAX_REFERENCES
+from codec.bitstream.message import ControlAssembler, pack_control
 from codec.bitstream.pack import pack
 from codec.bitstream.picture import MAX_PICTURE_BYTES
 from codec.errors import BitstreamError, ConfigError

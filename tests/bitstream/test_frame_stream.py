@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.bitstream.message import WINDOW, FrameFields, frame_to_bytes
+from codec.bitstream.fields import WINDOW
+from codec.bitstream.message import FrameFields, frame_to_bytes
 from codec.bitstream.pack import pack
 from codec.bitstream.stream import MAX_FRAME_BYTES, StreamReader, StreamWriter, peek
 from codec.config import CodecConfig

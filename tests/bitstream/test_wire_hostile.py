@@ -13,7 +13,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.bitstream.message import MAX_CONTROL_BYTES, ControlAssembler
+from codec.bitstream.fields import MAX_CONTROL_BYTES
+from codec.bitstream.message import ControlAssembler
 from codec.bitstream.pack import ZSTD_MAGIC, unpack
 from codec.bitstream.quantise import check_values
 from codec.bitstream.stream import MAX_FRAME_BYTES, StreamReader, StreamWriter, peek
