@@ -116,6 +116,24 @@ async def test_a_tenth_of_the_packets_may_be_lost(
     assert nacks == []
 
 
+async def test_a_keyframe_is_asked_for_without_waiting_for_another_packet(
+    deferred: Plugin, loopback: Loopback, video: MovingSquareTrack
+) -> None:
+    num_packets = 0
+
+    def pass_the_second(packet: bytes) -> bytes | None:
+        nonlocal num_packets
+        num_packets += 1
+        return packet if num_packets == 2 else None
+
+    loopback.caller.addTrack(video)
+    await loopback.connect()
+    loopback.change_packets(pass_the_second)
+    await loopback.until(lambda: deferred.stats.snapshot().keyframes_sent == 2, "the keyframe was sent")
+    counts = deferred.stats.snapshot()
+    assert (counts.frames_received, counts.undecodable_dropped, counts.keyframes_requested) == (0, 1, 1)
+
+
 async def test_corrupted_payloads_are_dropped_and_the_call_goes_on(
     deferred: Plugin, loopback: Loopback, video: MovingSquareTrack
 ) -> None:
