@@ -32,7 +32,6 @@ def test_proto_is_ours_and_not_proto_plus() -> None:
 
 @pytest.fixture(scope="module")
 def regenerated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("grpc_tools", reason="grpcio-tools is in the dev extra")
     target = tmp_path_factory.mktemp("generated")
     assert [path.name for path in load_generator().generate(target)] == GENERATED
     return target / "proto"

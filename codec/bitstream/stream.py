@@ -114,6 +114,10 @@ class StreamWriter:
         self._next_number = (number + 1) % NUM_NUMBERS
         return EncodedFrame(payload, number, is_keyframe, quantised)
 
+    def holds(self, number: int) -> bool:
+        """Return whether a frame is still in the window, so that ``base_number`` may name it."""
+        return number in self._window
+
     def _keyframe(self, number: int, values_K3: Integers) -> bytes:
         bits = value_bits(self._config) * self._config.num_keypoints
         coded = pack_values(values_K3.ravel().tolist(), bits)

@@ -161,6 +161,7 @@ def test_a_base_outside_the_window_is_refused() -> None:
         writer.write(quantised)
     with pytest.raises(ConfigError, match="base_number is 0; it must be one of the last 16"):
         writer.write(frames[-1], base_number=0)
+    assert [number for number in range(100) if writer.holds(number)] == list(range(1, 17))
     writer.write(frames[-1], base_number=1)
 
 

@@ -86,3 +86,10 @@ def test_the_worked_example_is_the_golden_file(decoder: dict[str, Any]) -> None:
         start = sum(FREQUENCIES[3][: int(symbol)])
         state = FREQUENCIES[3][int(symbol)] * (state >> 12) + int(slot) - start
         assert state == int(after, 16)
+
+
+def test_the_golden_files_are_as_listed() -> None:
+    rows = re.findall(r"^\| `((?:frame|control)_\w+)` \| `([0-9a-f ]+)` \|", DOCUMENT, re.MULTILINE)
+    assert len(rows) == 6
+    for name, written in rows:
+        assert bytes.fromhex(written) == (ROOT / "tests" / "fixtures" / "wire" / f"{name}.bin").read_bytes()
