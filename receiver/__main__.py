@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from codec import Decoder, load_model
-from codec.errors import ConfigError, OutputError, WarpcallError
+from codec.errors import OutputError, WarpcallError
 from codec.rtc import Plugin, register
 from codec.structs import CodedFrame, QuantisedKeypoints
 from receiver.config import ReceiverConfig
@@ -34,15 +34,11 @@ logger = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the receiver and return its exit code: 0 good, 1 our failure, 2 usage."""
-    try:
-        config = tyro.cli(ReceiverConfig, args=argv, prog="python -m receiver")
-    except ConfigError as error:
-        print(f"receiver: {error}", file=sys.stderr)
-        return 2
+    config = tyro.cli(ReceiverConfig, args=argv, prog="python -m receiver")
     console = Console()
     _configure_logging(config, console)
     try:
-        return _event_loop_runner()(_run(config, console))
+        return _event_loop_runner()(run(config, console))
     except WarpcallError as error:
         if config.debug:
             traceback.print_exc()
@@ -78,11 +74,15 @@ def open_studio(config: ReceiverConfig) -> Studio:
     return Studio(config=config, model=model, plugin=plugin, decoder=decoder, shelf=shelf, screen=Screen(size))
 
 
-async def _run(config: ReceiverConfig, console: Console) -> int:
+async def run(config: ReceiverConfig, console: Console) -> int:
+    """Receive until Ctrl-C, or until the first call ended with ``--once``; return the exit code.
+
+    Raises:
+        WarpcallError: the receiver cannot begin, or something of its own went wrong in a call.
+    """
     studio = await asyncio.to_thread(open_studio, config)
     stop = asyncio.Event()
-    _on_signals(stop)
-    async with ReceiverServer(studio) as server:
+    async with ReceiverServer(studio) as server, _stopped_by_signals(stop):
         print(f"listening on {server.url}/whip (viewer page: {server.url}/)", flush=True)
         logger.info("%s on %s, %d reference pictures", studio.model.config.name, studio.model.device, len(studio.shelf))
         figures = asyncio.create_task(show_figures(server.switchboard, server.url, console, _print_line))
@@ -109,18 +109,28 @@ def _event_loop_runner() -> Callable[..., int]:
     return uvloop.run
 
 
-def _on_signals(stop: asyncio.Event) -> None:
+@contextlib.asynccontextmanager
+async def _stopped_by_signals(stop: asyncio.Event) -> AsyncIterator[None]:
     """Set the event on the first Ctrl-C or SIGTERM; a second one ends the program at once."""
     loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def leave_to_python() -> None:
+        for number in numbers:
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
 
     def on_signal() -> None:
         stop.set()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        leave_to_python()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in numbers:
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the program at once
             loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        leave_to_python()
 
 
 def _configure_logging(config: ReceiverConfig, console: Console) -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from importlib import resources
 
 from aiohttp import web
@@ -127,4 +129,6 @@ def _dialable(config: ReceiverConfig) -> str:
 
 def _cause(error: OSError) -> str:
     """Return the operating system's own words: asyncio wraps them in a sentence with the address."""
-    return str(error.strerror or error).rpartition("] ")[2] if "] " in str(error) else str(error.strerror or error)
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return str(error.strerror or error)
+    return os.strerror(error.errno)
