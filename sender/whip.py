@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -163,8 +164,15 @@ class WhipClient:
         if isinstance(error, asyncio.TimeoutError):
             return SignallingError(f"{self.url} did not answer within {self._timeout_s:g} s")
         if isinstance(error, aiohttp.ClientConnectorError):
-            return SignallingError(f"cannot reach {self.url}: {error.os_error.strerror or error.os_error}")
+            return SignallingError(f"cannot reach {self.url}: {_words_of(error.os_error)}")
         return SignallingError(f"cannot reach {self.url}: {error or type(error).__name__}")
+
+
+def _words_of(error: OSError) -> str:
+    """Return what went wrong in words; asyncio puts the address in their place, name resolution a negative number."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 async def _start_of(response: aiohttp.ClientResponse) -> str:
