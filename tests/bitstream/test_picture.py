@@ -164,12 +164,13 @@ def test_a_picture_that_no_receiver_accepts_is_not_sent() -> None:
         encode_picture(noise, quality=100)
 
 
-def test_a_real_face_takes_four_to_ten_kilobytes() -> None:
+def test_a_real_face_takes_a_few_kilobytes() -> None:
     with av.open(str(SHIPPED_CLIP)) as container:
         frame = next(container.decode(video=0)).to_ndarray(format="rgb24")
     height, width = frame.shape[:2]
     square = Image.fromarray(frame[:, (width - height) // 2 : (width + height) // 2])
     rgb = np.asarray(square.resize((256, 256), Image.Resampling.LANCZOS))
     data = encode_picture(rgb)
-    assert 4_000 < len(data) < 10_000
+    # 4.3 kB and 43 dB with Pillow 13, 3.3 kB with the encoder that Pillow 11.3 bundles.
+    assert 2_500 < len(data) < 10_000
     assert psnr_db(rgb, decode_picture(data, 256)) > 38.5
