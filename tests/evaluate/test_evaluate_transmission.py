@@ -38,9 +38,8 @@ def test_counts_every_frame_and_its_headers(clip: Clip, tiny_model: Model) -> No
 
 def test_the_nearest_reference_by_squared_error(moving_pictures: MakePictures) -> None:
     frames = moving_pictures(9)
-    assert nearest_references(frames, frames[[0, 8]]) == [0, 0, 0, 0, 0, 1, 1, 1, 1] or nearest_references(
-        frames, frames[[0, 8]]
-    ) == [0, 0, 0, 0, 1, 1, 1, 1, 1]
+    nearest = nearest_references(frames, frames[[0, 8]])
+    assert (nearest[:4], nearest[5:]) == ([0, 0, 0, 0], [1, 1, 1, 1])
 
 
 def test_a_reference_as_sent_is_close_and_counted(moving_pictures: MakePictures) -> None:

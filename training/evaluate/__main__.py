@@ -17,14 +17,17 @@ from codec import load_model
 from codec.errors import TrainingError, WarpcallError
 from training.evaluate.cache import check_place, write_json
 from training.evaluate.clips import find_clips, read_clip
-from training.evaluate.config import ReconstructConfig, StripConfig
+from training.evaluate.config import RateDistortionConfig, ReconstructConfig, StripConfig
+from training.evaluate.plot import draw
 from training.evaluate.pool import Row, Work, each
+from training.evaluate.rate_distortion import measure_rates, open_run
 from training.evaluate.reconstruct import measure, open_workbench
-from training.evaluate.report import document, table
+from training.evaluate.report import document, rate_document, rate_table, table
 from training.evaluate.strip import strip_of, write_strip
 
 Command = (
     Annotated[ReconstructConfig, tyro.conf.subcommand("reconstruct")]
+    | Annotated[RateDistortionConfig, tyro.conf.subcommand("rd")]
     | Annotated[StripConfig, tyro.conf.subcommand("strip")]
 )
 
@@ -72,6 +75,33 @@ def reconstruct(config: ReconstructConfig, command: str, screen: Console) -> Non
     screen.print(f"wrote {config.out}", highlight=False)
 
 
+def rate_distortion(config: RateDistortionConfig, command: str, screen: Console) -> None:
+    """Measure bitrate against quality on a folder of clips and write JSON and curves.
+
+    Raises:
+        TrainingError: no clip, no metric weights, no matplotlib, or no clip could be measured.
+        WeightsError: the model's weights cannot be used.
+        OutputError: a result cannot be written.
+    """
+    paths = find_clips(config.clips, config.limit)
+    check_place(config.out / "rd.json")
+    run = open_run(config)
+    results = with_progress(partial(measure_rates, config), paths, config.jobs, screen)
+    result = rate_document(config, command, run.model, run.bench.lpips.source, results)
+    write_json(config.out / "rd.json", result)
+    if len(result["skipped"]) == len(paths):
+        raise TrainingError(
+            f"none of {len(paths)} clip(s) could be measured; {config.out / 'rd.json'} gives the reasons"
+        )
+    for name, reason in result["failures"].items():
+        screen.print(f"{name} bit/s: {reason}", highlight=False, soft_wrap=True)
+    Console(width=max(TABLE_WIDTH, screen.width)).print(rate_table(result["points"]))
+    size = run.model.config.image_size
+    title = f"{len(paths) - len(result['skipped'])} clip(s), first {config.seconds:g} s, {size} x {size}"
+    draw(result["points"], title, [config.out / "rd.png", config.out / "rd.svg"])
+    screen.print(f"wrote {config.out / 'rd.json'}, rd.png and rd.svg", highlight=False)
+
+
 def strip(config: StripConfig, screen: Console) -> None:
     """Draw one clip.
 
@@ -95,10 +125,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     screen = Console(stderr=True)
     debug = "--debug" in words
+    command = shlex.join(["python", "-m", "training.evaluate", *words])
     try:
         config = tyro.cli(Command, prog="python -m training.evaluate", args=words, description=__doc__)
         if isinstance(config, ReconstructConfig):
-            reconstruct(config, shlex.join(["python", "-m", "training.evaluate", *words]), screen)
+            reconstruct(config, command, screen)
+        elif isinstance(config, RateDistortionConfig):
+            rate_distortion(config, command, screen)
         else:
             strip(config, screen)
     except WarpcallError as error:

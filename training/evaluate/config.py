@@ -33,6 +33,7 @@ Counts = Annotated[
         str_from_instance=lambda value: [",".join(map(str, value))],
     ),
 ]
+Rates = Counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +120,61 @@ class StripConfig:
         check_counts((self.references,))
         if not 1 <= self.frames <= 64:
             raise ConfigError(f"frames is {self.frames}; it must lie in [1, 64]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateDistortionConfig:
+    """Measure bitrate against quality: ours and the frozen picture against x264, x265, VP9 and SVT-AV1."""
+
+    clips: Path
+    """Folder of mp4 clips of square pictures."""
+    out: Path
+    """Folder for rd.json, rd.md, rd.png and rd.svg."""
+    references: Counts = DEFAULT_REFERENCES
+    """Numbers of reference pictures to measure ours with."""
+    rates: Rates = (4, 8, 12, 20, 35, 65)
+    """Bitrates that the peers are asked for, kbit/s of payload; what they make of it is measured."""
+    scales: Counts = (1, 2)
+    """The peers code pictures smaller by these factors, scaled up by the receiver."""
+    offline: bool = False
+    """Let the peers look ahead and take their time as well, which no call can."""
+    seconds: float = 6.0
+    """Measure the first seconds of each clip."""
+    every: int = 3
+    """Score one pair of neighbouring frames out of this many; all frames are coded."""
+    weights: Path | None = None
+    """Model weights (.safetensors with their .json beside them) in place of the ones built in."""
+    device: str = "auto"
+    """Where networks run: auto, cpu, cuda, cuda:1, mps."""
+    loss_weights: Path | None = None
+    """Folder with lpips_alex.safetensors; without it the lpips package's weights are downloaded."""
+    limit: int = 0
+    """Measure at most this many clips, evenly spaced over their names; 0 takes all."""
+    landmarks: bool = True
+    """Measure AKD and the mouth and eye regions."""
+    jobs: int = 1
+    """Clips measured at the same time, each in a process of its own."""
+    cache: Path | None = None
+    """Folder of results of earlier runs (default: warpcall/evaluate in the user's cache folder)."""
+    debug: bool = False
+    """Show tracebacks."""
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
+        check_counts(self.references)
+        for name, least in (("limit", 0), ("every", 1), ("jobs", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        for name, low, high in (("rates", 1, 100_000), ("scales", 1, 8)):
+            for value in getattr(self, name):
+                if not low <= value <= high:
+                    raise ConfigError(f"{name} has {value}; it must lie in [{low}, {high}]")
+        if not 0.2 <= self.seconds <= 600:
+            raise ConfigError(f"seconds is {self.seconds}; it must lie in [0.2, 600]")
 
 
 def check_counts(references: tuple[int, ...]) -> None:

@@ -15,14 +15,17 @@ from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import av
 import numpy as np
 from rich import box
 from rich.table import Table
 
 from codec import Model
-from training.evaluate.config import ReconstructConfig
+from training.evaluate.config import RateDistortionConfig, ReconstructConfig
+from training.evaluate.curves import headline, mean_points
 from training.evaluate.lpips import LpipsSource
 from training.evaluate.measure import SCORE_NAMES
+from training.evaluate.rate_distortion import Point
 
 FORMAT = "warpcall reconstruct 1"
 PACKAGES = ("warpcall", "torch", "torchvision", "numpy", "av", "pillow", "facenet-pytorch", "lpips")
@@ -40,6 +43,17 @@ PROTOCOL = {
     "temporal_error": "mean absolute difference of frame-to-frame changes from the source's, 0 to 255",
     "bits_per_frame": "payload, the keyframe counted",
     "moving": "clips whose first frame, repeated, is under 23 dB on all others",
+    "means": "over frames, then over clips, one vote each",
+}
+
+RATE_PROTOCOL = {
+    "payload_bits_per_s": "all bytes that the encoder gives, the keyframe counted",
+    "wire_bits_per_s": "payload and 68 bytes of headers a packet of at most 1,200 bytes",
+    "wire_bits_per_s_over_10_s": "ours, with the references sent at the start of a call of 10 s",
+    "wire_bits_per_s_over_300_s": "ours, with the references sent at the start of a call of 300 s",
+    "references": "evenly spaced from the first frame on, coded as a call sends them; scored for no coder",
+    "frozen": "for each frame the coded reference nearest to it in mean squared error, repeated",
+    "headline": "at our wire rate; a peer's best over its frame sizes, straight over the logarithm of the rate",
     "means": "over frames, then over clips, one vote each",
 }
 
@@ -113,6 +127,85 @@ def document(
     result["clips"] = {clip: {"reason": row} if isinstance(row, str) else row for clip, row in sorted(results.items())}
     result["skipped"] = {clip: row for clip, row in sorted(results.items()) if isinstance(row, str)}
     return result
+
+
+def rate_document(
+    config: RateDistortionConfig, command: str, model: Model, lpips: LpipsSource, results: dict[str, Row | str]
+) -> dict[str, Any]:
+    """Return the whole result of ``rd`` as JSON values; see ``document``."""
+    points_of_clips = [row["points"] for row in results.values() if not isinstance(row, str)]
+    points = mean_points(points_of_clips)
+    failures = {
+        f"{point['coder']} {point['setting']} {point['size']} {point['target_bits_per_s']}": point["reason"]
+        for points_of_clip in points_of_clips
+        for point in points_of_clip
+        if "reason" in point
+    }
+    return {
+        "format": "warpcall rd 1",
+        "command": command,
+        "model": {"config": model.config.name, "image_size": model.config.image_size, "sha256": model.sha256},
+        "lpips_alex_weights": dataclasses.asdict(lpips),
+        "versions": {"python": platform.python_version(), **versions(), "ffmpeg": av.ffmpeg_version_info},
+        "settings": {
+            "references": list(config.references),
+            "rates_kbit_per_s": list(config.rates),
+            "scales": list(config.scales),
+            "seconds": config.seconds,
+            "every": config.every,
+        },
+        "protocol": {**RATE_PROTOCOL, **{name: PROTOCOL[name] for name in SCORE_NAMES if name in PROTOCOL}},
+        "headline": headline(points),
+        "points": points,
+        "failures": failures,
+        "clips": {clip: {"reason": row} if isinstance(row, str) else row for clip, row in sorted(results.items())},
+        "skipped": {clip: row for clip, row in sorted(results.items()) if isinstance(row, str)},
+    }
+
+
+def rate_table(points: list[Point]) -> Table:
+    """Return mean points as a table."""
+    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in (
+        "coder",
+        "payload kbit/s",
+        "wire kbit/s",
+        "PSNR dB",
+        "LPIPS",
+        "AKD px",
+        "mouth",
+        "eyes",
+        "temporal",
+    ):
+        drawn.add_column(heading, justify="left" if heading == "coder" else "right", no_wrap=True)
+    last = None
+    for point in points:
+        if last not in (None, (point["coder"], point["setting"])):
+            drawn.add_section()
+        last = point["coder"], point["setting"]
+        drawn.add_row(point_name(point), *point_cells(point))
+    return drawn
+
+
+def point_name(point: Point) -> str:
+    """Return who made a point, for tables."""
+    if "references" in point:
+        return f"{point['coder']}, {point['references']} reference(s)"
+    return f"{point['coder']} {point['setting']}, {point['size']} px"
+
+
+def point_cells(point: Point) -> list[str]:
+    """Return the figures of a point, for tables."""
+    rates = [f"{point[name] / 1000:.1f}" for name in ("payload_bits_per_s", "wire_bits_per_s")]
+    figures = (
+        ("psnr_db", 1),
+        ("lpips_alex", 3),
+        ("akd", 2),
+        ("mouth_lpips", 3),
+        ("eyes_lpips", 3),
+        ("temporal_error", 2),
+    )
+    return rates + [f"{point[name]:.{digits}f}" if name in point else "-" for name, digits in figures]
 
 
 def versions() -> dict[str, str]:
