@@ -166,6 +166,9 @@ def test_command_with_all_peers(
     assert result["failures"] == {}
     assert {"peer", "peer_at_our_rate", "peer_passes_at_bits_per_s"} <= result["headline"][0].keys()
     assert {"x264-params", "preset", "tune"} == result["clips"]["a.mp4"]["points"][4]["options"].keys()
+    tables = (tmp_path / "rd" / "rd.md").read_text()
+    assert tables.count("| SVT-AV1 realtime, 64 px |") == 2
+    assert tables.count("\n| 2 |") == 2 * 4
     assert (tmp_path / "rd" / "rd.png").exists()
     assert (tmp_path / "rd" / "rd.svg").exists()
 
@@ -179,6 +182,17 @@ def test_command_without_a_usable_clip(
     write_clip("short.mp4", moving_pictures(1))
     assert main(command) == 1
     assert "error: none of 1 clip(s) could be measured" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_in_one_line(
+    command: list[str], clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(self: RateDistortion, path: Path, on_frames: Callable[[int], None]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RateDistortion, "row", interrupt)
+    assert main(command) == 1
+    assert "stopped; measured clips are kept" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from codec import load_model
 from codec.errors import TrainingError, WarpcallError
-from training.evaluate.cache import check_place, write_json
+from training.evaluate.cache import check_place, write_json, write_text
 from training.evaluate.clips import find_clips, read_clip
 from training.evaluate.config import RateDistortionConfig, ReconstructConfig, StripConfig
 from training.evaluate.plot import draw
 from training.evaluate.pool import Row, Work, each
 from training.evaluate.rate_distortion import measure_rates, open_run
 from training.evaluate.reconstruct import measure, open_workbench
-from training.evaluate.report import document, rate_document, rate_table, table
+from training.evaluate.report import document, rate_document, rate_markdown, rate_table, table
 from training.evaluate.strip import strip_of, write_strip
 
 Command = (
@@ -96,10 +96,11 @@ def rate_distortion(config: RateDistortionConfig, command: str, screen: Console)
     for name, reason in result["failures"].items():
         screen.print(f"{name} bit/s: {reason}", highlight=False, soft_wrap=True)
     Console(width=max(TABLE_WIDTH, screen.width)).print(rate_table(result["points"]))
+    write_text(config.out / "rd.md", rate_markdown(result))
     size = run.model.config.image_size
     title = f"{len(paths) - len(result['skipped'])} clip(s), first {config.seconds:g} s, {size} x {size}"
     draw(result["points"], title, [config.out / "rd.png", config.out / "rd.svg"])
-    screen.print(f"wrote {config.out / 'rd.json'}, rd.png and rd.svg", highlight=False)
+    screen.print(f"wrote {config.out / 'rd.json'}, rd.md, rd.png and rd.svg", highlight=False)
 
 
 def strip(config: StripConfig, screen: Console) -> None:

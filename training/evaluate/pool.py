@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ def each(work: Work, paths: list[Path], jobs: int, on_frames: OnFrames) -> Itera
         paths: the clips.
         jobs: processes; 1 works in this one.
         on_frames: told of frames that are done, within this process only.
+
+    Raises:
+        TrainingError: a worker process died.
     """
     if jobs == 1:
         for path in paths:
@@ -37,6 +41,8 @@ def each(work: Work, paths: list[Path], jobs: int, on_frames: OnFrames) -> Itera
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise TrainingError("a worker process died, perhaps for want of memory; try fewer --jobs") from error
         finally:
             pool.shutdown(cancel_futures=True)
 

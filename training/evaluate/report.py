@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -56,6 +56,19 @@ RATE_PROTOCOL = {
     "headline": "at our wire rate; a peer's best over its frame sizes, straight over the logarithm of the rate",
     "means": "over frames, then over clips, one vote each",
 }
+
+POINT_HEADINGS = (
+    "coder",
+    "payload kbit/s",
+    "wire kbit/s",
+    "PSNR dB",
+    "LPIPS",
+    "AKD px",
+    "mouth",
+    "eyes",
+    "temporal",
+)
+HEADLINE_HEADINGS = ("references", "our wire kbit/s", "metric", "ours", "peer", "peer there", "passes at kbit/s")
 
 Row = dict[str, Any]
 
@@ -185,6 +198,37 @@ def rate_table(points: list[Point]) -> Table:
         last = point["coder"], point["setting"]
         drawn.add_row(point_name(point), *point_cells(point))
     return drawn
+
+
+def rate_markdown(result: dict[str, Any]) -> str:
+    """Return the headline and the mean points of ``rd`` as Markdown."""
+    lines = ["# Bitrate against quality", "", f"`{result['command']}`", "", "## At our wire rate", ""]
+    lines += _markdown_table(HEADLINE_HEADINGS, (headline_cells(row) for row in result["headline"]))
+    points = ([point_name(point), *point_cells(point)] for point in result["points"])
+    lines += ["", "## Points", "", *_markdown_table(POINT_HEADINGS, points)]
+    return "\n".join(lines) + "\n"
+
+
+def headline_cells(row: dict[str, Any]) -> list[str]:
+    """Return one line of the headline, for tables."""
+    there, passes = row["peer_at_our_rate"], row["peer_passes_at_bits_per_s"]
+    return [
+        str(row["references"]),
+        f"{row['our_wire_bits_per_s'] / 1000:.1f}",
+        row["metric"],
+        f"{row['ours']:.3f}",
+        f"{row['peer']} {row['setting']}",
+        "no picture" if there is None else f"{there:.3f}",
+        "never" if passes is None else f"{passes / 1000:.1f}",
+    ]
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _markdown_table(heading: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    return [_markdown_row(heading), _markdown_row("---" for _ in heading), *(_markdown_row(row) for row in rows)]
 
 
 def point_name(point: Point) -> str:
