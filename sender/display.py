@@ -6,7 +6,7 @@ A live table on a terminal, else one plain line a second.
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -58,8 +58,13 @@ class TableDisplay(AbstractContextManager["TableDisplay"]):
         self._live.update(table, refresh=True)
 
 
-class NoDisplay(nullcontext["NoDisplay"]):
+class NoDisplay(AbstractContextManager["NoDisplay"]):
     """Shows nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
 
     def show(self, second: Second) -> None:
         """Show nothing of the last second."""

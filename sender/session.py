@@ -9,7 +9,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,12 +84,27 @@ class Session:
             async with media, whip:
                 display = asyncio.create_task(self._display())
                 try:
-                    await self._calls(whip, ice_servers, model, media, supply)
+                    await self._until_stopped(self._calls(whip, ice_servers, model, media, supply))
                 finally:
                     display.cancel()
                     self._write(media)
         finally:
             unregister()
+
+    async def _until_stopped(self, calls: Coroutine[Any, Any, None]) -> None:
+        """Await the calls; a stop before a connection came about ends them at once, whatever they wait for."""
+        task = asyncio.create_task(calls)
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and not (self._call is not None and self._call.was_connected):
+                task.cancel()
+            await asyncio.wait([task])
+        finally:
+            stopped.cancel()
+            task.cancel()
+        if not task.cancelled():
+            task.result()
 
     async def _calls(
         self,

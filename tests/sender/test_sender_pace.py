@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from sender.pace import HEADER_BYTES, Pace
+
+
+def admitted(pace: Pace, camera_fps: float, seconds: float = 20.0) -> float:
+    """Pictures a second that pass."""
+    count = round(camera_fps * seconds)
+    return sum(pace.admit(100.0 + index / camera_fps) for index in range(count)) / seconds
+
+
+@pytest.mark.parametrize(
+    ("fps", "camera_fps", "expected"), [(0, 30, 30), (30, 25, 25), (15, 30, 15), (20, 30, 20), (10, 25, 10)]
+)
+def test_the_rate_is_limited(fps: float, camera_fps: float, expected: float) -> None:
+    assert admitted(Pace(fps), camera_fps) == pytest.approx(expected, abs=0.1)
+
+
+def test_a_pause_of_the_camera_is_not_made_up_for() -> None:
+    pace = Pace(10)
+    assert pace.admit(0.0)
+    assert pace.admit(60.0)
+    assert sum(pace.admit(60.0 + index / 30) for index in range(1, 31)) <= 11
+
+
+def test_the_wire_limit_counts_headers() -> None:
+    pace = Pace(30, max_wire_bps=8_000)
+    for _ in range(200):
+        pace.note_payload(12)
+    assert admitted(pace, 30) == pytest.approx(8_000 / (8 * (12 + HEADER_BYTES)), abs=0.2)
+
+
+def test_the_peers_alarm_slows_the_pictures_to_a_floor() -> None:
+    pace = Pace(30)
+    for _ in range(200):
+        pace.note_payload(20)
+    pace.note_peer_bitrate(1_600)
+    assert admitted(pace, 30) == pytest.approx(10, abs=0.2)
+    pace.note_peer_bitrate(10)
+    assert pace.interval_s == pytest.approx(0.2)
+    pace.note_peer_bitrate(100_000)
+    assert pace.interval_s == pytest.approx(1 / 30)
