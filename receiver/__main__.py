@@ -8,7 +8,8 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,10 @@ logger = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the receiver and return its exit code: 0 good, 1 our failure, 2 usage."""
-    config = tyro.cli(ReceiverConfig, args=argv, prog="python -m receiver")
+    try:
+        config = tyro.cli(ReceiverConfig, args=argv, prog="python -m receiver")
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else 0
     console = Console()
     _configure_logging(config, console)
     try:
@@ -85,19 +89,27 @@ async def run(config: ReceiverConfig, console: Console) -> int:
     async with ReceiverServer(studio) as server, _stopped_by_signals(stop):
         print(f"listening on {server.url}/whip (viewer page: {server.url}/)", flush=True)
         logger.info("%s on %s, %d reference pictures", studio.model.config.name, studio.model.device, len(studio.shelf))
-        figures = asyncio.create_task(show_figures(server.switchboard, server.url, console, _print_line))
-        waits = [asyncio.create_task(stop.wait())]
+        waits: list[Coroutine[Any, Any, object]] = [stop.wait()]
         if config.once:
-            waits.append(asyncio.create_task(server.switchboard.first_ended.wait()))
-        await asyncio.wait([figures, *waits], return_when=asyncio.FIRST_COMPLETED)
-        for task in [figures, *waits]:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await figures
+            waits.append(server.switchboard.first_ended.wait())
+        if not config.quiet:
+            waits.append(show_figures(server.switchboard, server.url, console, _print_line))
+        await _first_of(waits)
     failures = server.switchboard.failures
     if failures:
         raise OutputError(failures[-1])
     return 0
+
+
+async def _first_of(coroutines: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Run coroutines until one of them is done, and cancel the others; an error of any of them is raised."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 def _event_loop_runner() -> Callable[..., int]:
@@ -134,10 +146,13 @@ async def _stopped_by_signals(stop: asyncio.Event) -> AsyncIterator[None]:
 
 
 def _configure_logging(config: ReceiverConfig, console: Console) -> None:
-    handler = RichHandler(console=Console(stderr=True) if not console.is_terminal else console, show_path=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", datefmt="%H:%M:%S", handlers=[handler])
+    """Log above the live table, or as plain lines on standard error where there is no terminal."""
+    handler = RichHandler(console=console, show_path=False) if console.is_terminal else logging.StreamHandler()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    is_verbose = config.verbose or config.debug
+    level = logging.DEBUG if is_verbose else logging.WARNING if config.quiet else logging.INFO
     for name in ("receiver", "codec"):
-        logging.getLogger(name).setLevel(logging.DEBUG if config.verbose else logging.INFO)
+        logging.getLogger(name).setLevel(level)
 
 
 def _print_line(line: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -12,55 +12,66 @@ from codec.errors import ConfigError
 
 RECORDING_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
+def _shown(metavar: str, default: str | None = None) -> Any:
+    """Say how ``--help`` names an option's value and, in words, its default."""
+    if default is None:
+        return tyro.conf.arg(metavar=metavar)
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReceiverConfig:
     """Wait for a Warpcall call, rebuild the speaker's picture and show it.
 
-    Opens a WHIP endpoint that ``python -m sender --peer URL`` calls, and a page that shows the call in a browser. The
-    first line printed gives both addresses. Ctrl-C ends it; a recording is finished first.
+    The first line printed gives the address to call (python -m sender --peer ADDRESS) and that of a page that shows the
+    call in a browser. A plain WebRTC sender gets an ordinary video call. Ctrl-C ends it; a recording is finished first.
     """
 
-    sources: Path | None = None
-    """Folder of reference images of the speaker (png, jpg, webp, avif, bmp). Without it the sender sends its own."""
-    max_references: int = 4
+    sources: Annotated[Path | None, _shown("FOLDER", "the sender sends its own")] = None
+    """Reference images of the speaker (png, jpg, webp, avif, bmp)."""
+    max_references: Annotated[int, _shown("N")] = 4
     """How many reference images are held; each one makes the picture better and the decoder slower."""
-    host: str = "127.0.0.1"
+    host: Annotated[str, _shown("ADDRESS")] = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines call (give a --token then)."""
-    port: int = 8080
+    port: Annotated[int, _shown("PORT")] = 8080
     """Port to listen on; 0 takes any free one."""
-    token: str | None = None
+    token: Annotated[str | None, _shown("TOKEN", "none")] = None
     """Bearer token that senders and viewers must show."""
-    record: Path | None = None
-    """Write each call, with sound, to this file (mp4, mov or mkv); a second call goes to NAME-2."""
-    weights: Path | None = None
-    """Model weights (.safetensors with their .json beside them) in place of the ones built in."""
+    stun: Annotated[tuple[str, ...], _shown("URI ...", "none")] = ()
+    """STUN servers, as stun:host:port. None is asked unless named here."""
+    turn: Annotated[tuple[str, ...], _shown("URI ...", "none")] = ()
+    """TURN servers, as turn:host:port."""
+    turn_username: Annotated[str | None, _shown("NAME", "none")] = None
+    """User name for the TURN servers."""
+    turn_password: Annotated[str | None, _shown("PASSWORD", "none")] = None
+    """Password for the TURN servers."""
+    weights: Annotated[Path | None, _shown("FILE", "the ones built in")] = None
+    """Model weights (.safetensors with their .json beside them) for other networks than the ones built in."""
     device: str = "auto"
     """Where the generator runs: auto, cpu, cuda, cuda:1, mps."""
-    threads: int = 0
-    """Threads of the generator on a CPU; 0 leaves it to PyTorch."""
-    stun: tuple[str, ...] = ()
-    """STUN servers, as stun:host:port. None is asked unless named here."""
-    turn: tuple[str, ...] = ()
-    """TURN servers, as turn:host:port."""
-    turn_username: str | None = None
-    """User name for the TURN servers."""
-    turn_password: str | None = None
-    """Password for the TURN servers."""
-    once: bool = False
+    threads: Annotated[int, _shown("N")] = 0
+    """Threads of the networks on a CPU; 0 leaves it to PyTorch."""
+    record: Annotated[Path | None, _shown("FILE", "not recorded")] = None
+    """Record each call with sound (mp4, mov, mkv); the second call goes to NAME-2, and so on."""
+    once: Flag = False
     """End after the first call."""
-    report: Path | None = None
-    """Write the figures of the last call as JSON when the receiver ends."""
-    dump: Path | None = None
-    """Write the pictures shown in the last call (2000 at most) with their frame numbers as a NumPy .npz file."""
-    max_viewers: int = 8
+    silence_s: Annotated[float, _shown("S")] = 3.0
+    """A call from which nothing came for so many seconds is over."""
+    max_viewers: Annotated[int, _shown("N")] = 8
     """How many browsers may watch at a time."""
-    silence_s: float = 3.0
-    """A call from which nothing came for this long is over, seconds."""
-    verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
-    """Log what happens, frame by frame."""
-    debug: bool = False
-    """Show a traceback on errors."""
+    report: Annotated[Path | None, _shown("FILE", "not written")] = None
+    """Write the figures of each call as JSON when it ends; the last one stays."""
+    dump: Annotated[Path | None, _shown("FILE", "not written")] = None
+    """Write the pictures shown (2000 at most) with their frame numbers as a NumPy .npz file."""
+    quiet: Annotated[Flag, tyro.conf.arg(aliases=["-q"])] = False
+    """Show no table and no line a second; only warnings."""
+    verbose: Annotated[Flag, tyro.conf.arg(aliases=["-v"])] = False
+    """Log what happens in detail."""
+    debug: Flag = False
+    """Show a traceback on errors, and log in detail."""
 
     def __post_init__(self) -> None:
         """Check ranges.

@@ -97,10 +97,16 @@ def ice_links(config: ReceiverConfig) -> list[tuple[str, str]]:
     for uri in config.turn:
         link = f'<{uri}>; rel="ice-server"'
         if config.turn_username is not None:
-            link += f'; username="{config.turn_username}"; credential="{config.turn_password or ""}"'
+            link += f"; username={_quoted(config.turn_username)}; credential={_quoted(config.turn_password or '')}"
             link += '; credential-type="password"'
         links.append(link)
     return [("Link", link) for link in links]
+
+
+def _quoted(text: str) -> str:
+    """Return a quoted string as headers spell it (RFC 9110, section 5.6.4)."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def capabilities(kind: str, *names: str) -> list[RTCRtpCodecCapability]:

@@ -12,7 +12,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 
 from codec.rtc import Plugin
 from receiver.config import ReceiverConfig
-from receiver.signalling import MAX_OFFER_BYTES
+from receiver.signalling import MAX_OFFER_BYTES, ice_configuration, ice_links
 
 if TYPE_CHECKING:
     from tests.receiver.conftest import MakePeer, StartReceiver
@@ -200,15 +200,13 @@ async def test_options_tells_types_and_allows_other_origins(start_receiver: Star
 
 
 async def test_servers_named_are_linked(start_receiver: StartReceiver, http: ClientSession) -> None:
-    config = ReceiverConfig(turn=("turn:127.0.0.1:1",), turn_username="ann", turn_password="pw", stun=())
-    server = await start_receiver(ReceiverConfig(stun=()))
+    server = await start_receiver()
     async with http.post(f"{server.url}/whip", data=await make_offer("video"), headers=SDP) as response:
         assert "Link" not in response.headers
-    from receiver.signalling import ice_configuration, ice_links
-
+    config = ReceiverConfig(turn=("turn:127.0.0.1:1",), turn_username="ann", turn_password='p"w')
     assert ice_links(ReceiverConfig(stun=("stun:127.0.0.1:1",))) == [("Link", '<stun:127.0.0.1:1>; rel="ice-server"')]
     [(_, link)] = ice_links(config)
-    assert link.startswith('<turn:127.0.0.1:1>; rel="ice-server"; username="ann"; credential="pw"')
+    assert link.startswith('<turn:127.0.0.1:1>; rel="ice-server"; username="ann"; credential="p\\"w"')
     assert [server.urls for server in ice_configuration(config).iceServers or []] == ["turn:127.0.0.1:1"]
     assert ice_configuration(ReceiverConfig()).iceServers == []
 
