@@ -69,8 +69,9 @@ class CodingConfig:
     """Model weights (.safetensors with their .json beside them) for other networks than the ones built in."""
     device: str = "auto"
     """Where the keypoint detector runs: auto, cpu, cuda, cuda:1, mps."""
-    threads: Annotated[int, _shown("N")] = 0
-    """Threads of the networks on a CPU; 0 leaves it to PyTorch."""
+    threads: Annotated[int, _shown("N")] = 1
+    """Threads of the networks on a CPU: more are a little faster on an idle machine and far slower on a busy one. 0
+    leaves it to PyTorch."""
     fps: Annotated[float, _shown("FPS")] = 30.0
     """Most pictures a second. Headers cost more than keypoints, so this sets the bitrate."""
     max_kbps: Annotated[float, _shown("KBPS", "no limit")] = 0.0

@@ -201,6 +201,8 @@ class Session:
 
 def _load(config: SenderConfig) -> Model:
     """Load the model and run it once: the first picture would wait for that."""
+    # On a busy two-core machine a picture takes 27 ms with one thread and 736 ms with two, the face detector 0.3 and
+    # 4.2 s: small convolutions wait for whichever thread was put aside.
     if config.coding.threads > 0:
         torch.set_num_threads(config.coding.threads)
     model = load_model(config.coding.weights, config.coding.device)

@@ -3,11 +3,13 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from codec.errors import FaceNotFoundError
@@ -48,8 +50,11 @@ class Scripted:
 
 
 @pytest.fixture(scope="module")
-def detector() -> FaceDetector:
-    return FaceDetector()
+def detector() -> Iterator[FaceDetector]:
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on a busy machine two are ten times slower
+    yield FaceDetector()
+    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="module")
