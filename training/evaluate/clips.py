@@ -72,13 +72,13 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file.
 
     Raises:
-        TrainingError: it cannot be read.
+        TrainingError: it cannot be read; the message is the reason alone.
     """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise TrainingError(f"{path} cannot be read: {error.strerror}") from error
+        raise TrainingError(f"cannot be read: {error.strerror}") from error
 
 
 def read_clip(path: Path, size: int) -> Clip:

@@ -57,7 +57,7 @@ class ReconstructConfig:
     every: int = 1
     """Score one pair of neighbouring frames out of this many; all frames are coded."""
     landmarks: bool = True
-    """Measure AKD and the mouth and eye regions (MTCNN on every scored picture, about a third of the time)."""
+    """Measure AKD and the mouth and eye regions (MTCNN on every scored picture)."""
     coded_references: bool = False
     """Give the decoder references as a call sends them (AVIF), not as the receiver holds them beforehand."""
     group: tuple[str, ...] = ()
