@@ -86,6 +86,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def _configure_logging(output: OutputConfig) -> None:
     level = logging.DEBUG if output.debug else logging.INFO if output.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    if not output.debug:
+        logging.getLogger("aioice").setLevel(logging.WARNING)  # tells of every candidate pair
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ OnFrame = Callable[[Frame, int], None]
 OnEnd = Callable[[BaseException | None], None]
 
 LATE_S = 0.1
-"""A picture of a played source that is later than this is skipped."""
+"""A picture of a played source that is later than this is skipped..."""
+STARVED_S = 0.2
+"""...unless there was none for this long: a machine that decodes too slowly still shows something."""
 
 
 class Timeline:
@@ -108,13 +110,15 @@ class Reader:
                 first_sample_us = _duration_us(frame) if isinstance(frame, AudioFrame) else 0
                 self._on_frame(frame, time.time_ns() // 1000 - first_sample_us)
             return
+        given_s = float("-inf")
         for frame, media_s in self._frames():
-            late_s = self._timeline.elapsed_s - media_s
-            if late_s < 0 and self._stopping.wait(-late_s):
+            now_s = self._timeline.elapsed_s
+            if media_s > now_s and self._stopping.wait(media_s - now_s):
                 return
-            if late_s > LATE_S and self._source.kind == "video":
+            if now_s - media_s > LATE_S and now_s - given_s < STARVED_S and self._source.kind == "video":
                 self.num_late += 1
             else:
+                given_s = now_s
                 self._on_frame(frame, self._timeline.epoch_us(media_s))
 
     def _frames(self) -> Iterator[tuple[Frame, float]]:

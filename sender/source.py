@@ -95,7 +95,10 @@ def open_file(path: Path, kind: Kind, *, loop: bool = False) -> Source:
         container = _open(str(path), None, {})
     except (av.FFmpegError, ValueError) as error:
         raise CaptureError(f"cannot read {path}: {reason(error)}") from error
-    return _source(str(path), kind, live=False, loop=loop, container=container)
+    source = _source(str(path), kind, live=False, loop=loop, container=container)
+    if kind == "video":
+        container.streams.video[0].thread_type = "AUTO"  # delays pictures by some frames: for files alone
+    return source
 
 
 def has_audio(path: Path) -> bool:

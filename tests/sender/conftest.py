@@ -21,6 +21,17 @@ from codec.structs import Bye, Clock, ControlMessage, Hello, ReferencePicture, R
 from sender.config import CodingConfig, OutputConfig, PeerConfig, SenderConfig, SourceConfig
 
 
+def without_data_channel(answer: str) -> str:
+    """Return an answer that refuses the data channel, as servers do that know none (RFC 8843, section 7.3.3)."""
+    before, application, section = answer.partition("m=application ")
+    if not application:
+        return answer
+    mid = section.partition("a=mid:")[2].partition("\r\n")[0]
+    return before.replace(f" {mid}\r\n", "\r\n", 1) + (
+        f"m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:{mid}\r\n"
+    )
+
+
 class FakeReceiver:
     """A WHIP endpoint with a real peer connection behind it, and switches for its faults."""
 
@@ -35,6 +46,7 @@ class FakeReceiver:
         )
         self.token: str | None = None
         self.ordinary = False
+        self.refuses_data = False
         self.status = 201
         self.answer: str | None = None
         self.content_type = "application/sdp"
@@ -125,7 +137,8 @@ class FakeReceiver:
             prefer_ordinary(connection.addTransceiver("video", direction="recvonly"))
         await connection.setRemoteDescription(RTCSessionDescription(sdp=offer, type="offer"))
         await connection.setLocalDescription(await connection.createAnswer())
-        return connection.localDescription.sdp
+        answer = connection.localDescription.sdp
+        return without_data_channel(answer) if self.refuses_data else answer
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         self._tasks.append(asyncio.create_task(self._read(track)))

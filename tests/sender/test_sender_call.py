@@ -143,6 +143,17 @@ async def test_a_peer_that_never_says_hello_is_called_again_with_ordinary_video(
     assert receiver.deleted == ["1", "2"]
 
 
+async def test_a_peer_that_refuses_data_channels_is_called_again_without_one(
+    receiver: FakeReceiver, settings: Settings
+) -> None:
+    receiver.ordinary = receiver.refuses_data = True
+    session = Session(settings(), ignore)
+    receiver.on_frame = lambda fake, _kind: session.stop() if fake.num_ordinary == 3 else None
+    await run(session)
+    assert receiver.num_offers == 2
+    assert "m=application" not in receiver.offers[1]
+
+
 async def test_a_receiver_that_falls_silent_is_called_again(
     receiver: FakeReceiver, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

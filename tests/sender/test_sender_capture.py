@@ -73,6 +73,18 @@ def test_picture_and_sound_share_a_timeline(clip: Path) -> None:
     assert np.diff(sounds.times_us) == pytest.approx(1024 / 44_100 * 1e6, abs=2)
 
 
+def test_a_source_that_is_too_slow_is_thinned_out(clip: Path) -> None:
+    class Behind(Timeline):
+        @property
+        def elapsed_s(self) -> float:
+            return super().elapsed_s + 1.2
+
+    reading = Reading(open_file(clip, "video"), Behind())
+    assert reading.run() is None
+    assert 1 <= len(reading.frames) < 25
+    assert len(reading.frames) + reading.reader.num_late == 25
+
+
 def test_a_looped_clip_begins_again_without_a_seam(clip: Path) -> None:
     source = open_file(clip, "video", loop=True)
     length = source.container.duration
