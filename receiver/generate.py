@@ -78,6 +78,7 @@ class PictureGenerator:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.num_dropped += self._newest is not None
         self._newest = None
         await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
 
@@ -109,7 +110,11 @@ class PictureGenerator:
             frame, self._newest = self._newest, None
             if frame is None:
                 continue
-            rgb = await loop.run_in_executor(self._pool, self._generate, frame.coded)
+            try:
+                rgb = await loop.run_in_executor(self._pool, self._generate, frame.coded)
+            except asyncio.CancelledError:
+                self.num_dropped += 1
+                raise
             self.num_made += 1
             self._on_picture(frame, rgb)
 

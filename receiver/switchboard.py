@@ -129,7 +129,13 @@ class Switchboard:
         await self._running
 
     async def _run(self, call: Call) -> None:
-        await call.run()
+        try:
+            await call.run()
+        except Exception as error:  # the call's top task, and a boundary: the receiver stays up for the next one
+            logger.error("call %d failed: %s", call.number, error, exc_info=self._studio.config.debug)
+            call.failures.append(f"the call failed: {type(error).__name__}: {error}")
+            call.hang_up("the receiver failed", is_ours=True)
+            await call.pc.close()
         logger.info("call %d ended: %s", call.number, call.end_reason)
         self.failures += call.failures
         if self._studio.config.report is not None:

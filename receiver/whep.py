@@ -102,10 +102,10 @@ class WhepEndpoint:
     async def _post(self, request: web.Request) -> web.Response:
         if not is_authorised(request, self._config.token):
             return unauthorised()
-        if self.num_viewers >= self._config.max_viewers:
-            return refuse(503, f"{self.num_viewers} viewers are watching, and no more may", {"Retry-After": "10"})
         try:
             offer = await read_sdp(request, SDP_TYPE)
+            if self.num_viewers >= self._config.max_viewers:
+                return refuse(503, f"{self.num_viewers} viewers are watching, and no more may", {"Retry-After": "10"})
             viewer = Viewer(self._config, self._screen)
             self._viewers[viewer.id] = viewer
             try:

@@ -20,6 +20,7 @@ from codec.rtc import Plugin
 from codec.structs import Bye, CodedFrame, Hello, ReferencePicture, ReferenceStatus
 from receiver.config import ReceiverConfig
 from receiver.generate import Rgb
+from receiver.playout import Playout
 from receiver.server import ReceiverServer
 
 if TYPE_CHECKING:
@@ -296,3 +297,23 @@ async def test_undecodable_packets_are_counted_and_the_call_goes_on(
     assert call.stats.recent().frames_late == 1
     before = shown(server)
     await until(lambda: shown(server) > before + 3)
+
+
+async def test_an_unforeseen_failure_leaves_room_for_the_next_call(
+    start_receiver: StartReceiver, make_peer: MakePeer, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Playout) -> None:
+        raise RuntimeError("unforeseen")
+
+    server = await start_receiver()
+    peer = await make_peer()
+    with monkeypatch.context() as patch:
+        patch.setattr(Playout, "show_rest", fail)
+        await peer.call(f"{server.url}/whip")
+        await until(lambda: shown(server) > 3)
+        await peer.pc.close()
+        await until(lambda: server.switchboard.state == "waiting")
+    assert server.switchboard.failures == ["the call failed: RuntimeError: unforeseen"]
+    another = await make_peer()
+    await another.call(f"{server.url}/whip")
+    await until(lambda: shown(server) > 3)
