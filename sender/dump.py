@@ -8,6 +8,7 @@ import numpy as np
 
 from codec.errors import OutputError
 from codec.face import Picture
+from sender.stats import check_folder
 
 MAX_PICTURES = 2000
 
@@ -24,8 +25,7 @@ class FrameDump:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.parent.is_dir():
-            raise OutputError(f"cannot write {path}: {path.parent} is not a folder")
+        check_folder(path)
         self._path = path
         self._frames: list[tuple[int, Picture, int]] = []
 

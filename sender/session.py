@@ -27,7 +27,7 @@ from sender.dump import FrameDump
 from sender.face import FramedPicture
 from sender.media import Media
 from sender.pace import Pace
-from sender.stats import Book, Second, write_report
+from sender.stats import Book, Second, check_folder, write_report
 from sender.supply import ReferenceSupply
 from sender.whip import WhipClient
 
@@ -45,11 +45,16 @@ class Session:
     Args:
         config: the settings.
         show: called about once a second.
+
+    Raises:
+        OutputError: the folder of a file to be written does not exist.
     """
 
     def __init__(self, config: SenderConfig, show: Show) -> None:
         self._config = config
         self._show = show
+        if config.output.report is not None:
+            check_folder(config.output.report)
         self._pace = Pace(config.coding.fps, config.coding.max_kbps * 1000)
         self._stop = asyncio.Event()
         self._call: Call | None = None

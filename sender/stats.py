@@ -226,6 +226,16 @@ def percentiles(values: deque[float]) -> dict[str, float]:
     return {"p50": round(float(p50), 2), "p95": round(float(p95), 2), "p99": round(float(p99), 2)}
 
 
+def check_folder(path: Path) -> None:
+    """Check, before the call, that a file can be written after it.
+
+    Raises:
+        OutputError: its folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: {path.parent} is not a folder")
+
+
 def write_report(path: Path, report: dict[str, object]) -> None:
     """Write a report as JSON, whole or not at all.
 

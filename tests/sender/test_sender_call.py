@@ -11,6 +11,7 @@ import pytest
 
 from codec.errors import CaptureError, ModelMismatchError, SignallingError, VersionError
 from codec.structs import Bye, Hello
+from sender.__main__ import main
 from sender.config import OutputConfig, SourceConfig
 from sender.session import Session
 from sender.stats import Second
@@ -209,3 +210,29 @@ async def test_a_missing_video_is_found_before_the_call(
     with pytest.raises(CaptureError, match=r"cannot read .*nothing\.mp4: No such file or directory"):
         await run(Session(settings(source=source), ignore))
     assert receiver.num_offers == 0
+
+
+async def test_the_command_line_makes_a_whole_call(
+    receiver: FakeReceiver, tiny_weights: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    arguments = ["--video", str(clip), "--loop", "--duration", "2.5", "--crop", "center", "--peer", receiver.url]
+    arguments += ["--weights", str(tiny_weights), "--report", str(report)]
+    assert await asyncio.to_thread(main, arguments) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert shown.out.startswith("state ")
+    assert "codec X-WARPCALL" in shown.out.splitlines()[-1]
+    assert json.loads(report.read_text())["frames_sent"] >= 1
+    assert receiver.num_frames["video"] >= 1
+
+
+async def test_the_command_line_tells_a_refusal_in_one_line(
+    receiver: FakeReceiver, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert receiver.hello is not None
+    receiver.hello = dataclasses.replace(receiver.hello, model_sha256="0" * 64)
+    arguments = ["--test-pattern", "--quiet", "--peer", receiver.url, "--weights", str(tiny_weights)]
+    assert await asyncio.to_thread(main, arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("sender: the peer has the model tiny 000000000000")

@@ -95,6 +95,12 @@ def test_a_malformed_stun_server_is_1(capsys: pytest.CaptureFixture[str], closed
     assert errors_of(capsys) == ["sender: stun:a:b:c is no address of a STUN or TURN server"]
 
 
+def test_a_report_without_a_folder_is_found_before_the_call(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    assert main(["--test-pattern", "--peer", "http://x/whip", "--report", str(missing / "report.json")]) == 1
+    assert errors_of(capsys) == [f"sender: cannot write {missing}/report.json: {missing} is not a folder"]
+
+
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--test-pattern", "--peer", "host:8080", "--debug"]) == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err
