@@ -169,6 +169,12 @@ def test_strips_of_each_clip(run: Run, write_clip: WriteClip, moving_pictures: M
     assert [path.name for path in strips.iterdir()] == ["a.png"]
 
 
+def test_only_the_first_frames(run: Run, write_clip: WriteClip, moving_pictures: MakePictures) -> None:
+    write_clip("a.mp4", moving_pictures(9))
+    row = run("--no-landmarks", "--references", "2", "--frames", "6")[1]["clips"]["a.mp4"]
+    assert (row["num_frames"], row["2"]["references"], row["2"]["num_scored"]) == (6, [0, 3], 4)
+
+
 def test_coded_references_are_counted(run: Run, write_clip: WriteClip, moving_pictures: MakePictures) -> None:
     write_clip("a.mp4", moving_pictures(6))
     _, exact = run("--no-landmarks", "--references", "2")

@@ -7,6 +7,7 @@ Shape legend: N frames, S height and width in pixels, 3 RGB.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,11 @@ def read_clip(path: Path, size: int) -> Clip:
     if not frames:
         raise TrainingError("has no picture")
     return Clip(path.name, np.stack(frames), fps, (width, height), sha256)
+
+
+def beginning(clip: Clip, num_frames: int) -> Clip:
+    """Return a clip's first frames, at most ``num_frames``."""
+    return dataclasses.replace(clip, frames_NSS3=clip.frames_NSS3[:num_frames])
 
 
 def _resized(rgb: Picture, size: int) -> Picture:

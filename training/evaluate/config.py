@@ -54,6 +54,8 @@ class ReconstructConfig:
     """Folder with lpips_alex.safetensors; without it the lpips package's weights are downloaded."""
     limit: int = 0
     """Measure at most this many clips, evenly spaced over their names; 0 takes all."""
+    frames: int = 0
+    """Measure the first frames of each clip, at most this many; 0 takes the whole clip."""
     every: int = 1
     """Score one pair of neighbouring frames out of this many; all frames are coded."""
     landmarks: bool = True
@@ -78,7 +80,7 @@ class ReconstructConfig:
             ConfigError: a setting is out of range.
         """
         check_counts(self.references)
-        for name, least in (("limit", 0), ("every", 1), ("jobs", 1)):
+        for name, least in (("limit", 0), ("frames", 0), ("every", 1), ("jobs", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         for group in self.group:

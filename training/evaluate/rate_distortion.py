@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,15 @@ import torch
 from codec import Model, load_model
 from codec.errors import TrainingError
 from training.evaluate.cache import ResultCache, code_sha256, default_folder
-from training.evaluate.clips import Clip, Frames, file_sha256, read_clip, reference_positions, scored_positions
+from training.evaluate.clips import (
+    Clip,
+    Frames,
+    beginning,
+    file_sha256,
+    read_clip,
+    reference_positions,
+    scored_positions,
+)
 from training.evaluate.config import RateDistortionConfig
 from training.evaluate.landmarks import MtcnnLandmarks
 from training.evaluate.lpips import load_lpips
@@ -137,8 +145,8 @@ class ClipRates:
 
     def __init__(self, run: RateDistortion, clip: Clip) -> None:
         config = run.config
-        num_frames = min(len(clip), max(1, round(config.seconds * clip.fps)))
-        self.clip = replace(clip, frames_NSS3=clip.frames_NSS3[:num_frames])
+        self.clip = beginning(clip, max(1, round(config.seconds * clip.fps)))
+        num_frames = len(self.clip)
         self.bench, self.model = run.bench, run.model
         self.references = {count: reference_positions(num_frames, count) for count in config.references}
         positions = {position for references in self.references.values() for position in references}

@@ -20,7 +20,7 @@ import torch
 from codec import Model, load_model
 from codec.errors import TrainingError
 from training.evaluate.cache import LandmarkMemory, ResultCache, code_sha256, default_folder
-from training.evaluate.clips import Clip, file_sha256, read_clip, reference_positions, scored_positions
+from training.evaluate.clips import Clip, beginning, file_sha256, read_clip, reference_positions, scored_positions
 from training.evaluate.config import ReconstructConfig
 from training.evaluate.landmarks import SMALLEST_FACE_SHARE, MtcnnLandmarks
 from training.evaluate.lpips import load_lpips
@@ -66,6 +66,8 @@ class Workbench:
         if stored is not None and (strip_path is None or strip_path.exists()):
             return dict(stored)
         clip = read_clip(path, self.model.config.image_size)
+        if self.config.frames:
+            clip = beginning(clip, self.config.frames)
         measured = ClipMeasurement(self, clip)
         row = measured.run(on_frames)
         self.results.store(dependencies, row)
@@ -83,6 +85,7 @@ class Workbench:
             "lpips": self.bench.lpips.source.sha256,
             "device": self.model.device.type,
             "references": config.references,
+            "frames": config.frames,
             "every": config.every,
             "landmarks": self.bench.detector is not None,
             "coded_references": config.coded_references,

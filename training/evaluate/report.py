@@ -126,6 +126,7 @@ def document(
             "references": list(config.references),
             "every": config.every,
             "limit": config.limit,
+            "frames": config.frames,
             "landmarks": config.landmarks,
             "coded_references": config.coded_references,
             "device": str(model.device),
