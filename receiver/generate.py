@@ -84,8 +84,8 @@ class PictureGenerator:
 
     @property
     def decoder_fps(self) -> float | None:
-        """Pictures a second that the generator could make, by the median of its last times; None before the first."""
-        return 1.0 / max(1e-6, float(np.median(self._times_s))) if self._times_s else None
+        """Pictures a second that the generator could make, by its last times; None before the first."""
+        return len(self._times_s) / max(1e-6, sum(self._times_s)) if self._times_s else None
 
     def put(self, frame: ReceivedFrame) -> None:
         """Leave a frame in the slot."""

@@ -47,6 +47,7 @@ class Call:
         end_reason: why it ended; empty while it has not.
         failures: lines for people about what went wrong at this end (recording, dump, unforeseen errors).
         was_connected: whether the sender ever got through.
+        was_refused: whether the two ends differ in wire version or model.
     """
 
     def __init__(self, studio: Studio, number: int) -> None:
@@ -57,6 +58,7 @@ class Call:
         self.end_reason = ""
         self.failures: list[str] = []
         self.was_connected = False
+        self.was_refused = False
         self.stats = CallStats()
         self.pc = RTCPeerConnection(ice_configuration(studio.config))
         self._studio = studio
@@ -179,7 +181,7 @@ class Call:
         self.failures.append(line)
 
     def _refuse(self, reason: str) -> None:
-        logger.warning("call refused: %s", reason)
+        self.was_refused = True
         self.hang_up(reason, is_ours=True)
 
     def _on_track(self, track: MediaStreamTrack) -> None:

@@ -136,7 +136,10 @@ class Switchboard:
             call.failures.append(f"the call failed: {type(error).__name__}: {error}")
             call.hang_up("the receiver failed", is_ours=True)
             await call.pc.close()
-        logger.info("call %d ended: %s", call.number, call.end_reason)
+        if call.was_refused:
+            logger.warning("call %d refused: %s", call.number, call.end_reason)
+        else:
+            logger.info("call %d ended: %s", call.number, call.end_reason)
         self.failures += call.failures
         if self._studio.config.report is not None:
             try:
