@@ -4,7 +4,8 @@
 
 The first picture goes at once, so that the receiver can show something. A further one has to show the head in another
 pose: it is the one farthest, in keypoints, from those sent before (farthest-point sampling), among those that are sharp
-and show a face.
+and show a face. One that is far sharper than all before is worth its bits in any pose: a camera's, or a file's, first
+pictures are often blurred.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class _Candidate:
     rgb: Picture
     locations: Locations
     distance: float
+    sharpness: float
 
 
 class ReferencePicker:
@@ -46,6 +48,8 @@ class ReferencePicker:
     CANDIDATE_INTERVAL_S = 0.1
     LEAST_SHARPNESS = 0.6
     """Of the median of the last candidates: a blurred picture falls under it."""
+    FAR_SHARPER = 1.5
+    """Times the sharpest picture taken before."""
 
     def __init__(
         self,
@@ -53,7 +57,7 @@ class ReferencePicker:
         count: int,
         *,
         window_s: float = 1.5,
-        least_distance: float = 0.04,
+        least_distance: float = 0.03,
         face_patience_s: float = 1.0,
         patience_s: float = 60.0,
     ) -> None:
@@ -68,7 +72,7 @@ class ReferencePicker:
         self._window_start_s = 0.0
         self._begun_s = 0.0
         self._needs_face = True
-        self._taken: list[Locations] = []
+        self._taken: list[_Candidate] = []
         self._best: _Candidate | None = None
         self._sharpness: deque[float] = deque(maxlen=20)
 
@@ -105,7 +109,7 @@ class ReferencePicker:
             return None
         self._needs_face = picture.has_face is True
         self._begun_s = time_s
-        return self._take(_Candidate(picture.rgb, locations_K2, float("inf")), time_s)
+        return self._take(_Candidate(picture.rgb, locations_K2, float("inf"), sharpness(picture.rgb)), time_s)
 
     def _compare(self, picture: FramedPicture, locations_K2: Locations) -> None:
         sharp = sharpness(picture.rgb)
@@ -114,9 +118,11 @@ class ReferencePicker:
             self._needs_face and not picture.has_face
         ):
             return
-        distance = min(_rms_distance(locations_K2, taken_K2) for taken_K2 in self._taken)
+        distance = min(_rms_distance(locations_K2, taken.locations) for taken in self._taken)
+        if sharp > self.FAR_SHARPER * max(taken.sharpness for taken in self._taken):
+            distance += self._least_distance
         if self._best is None or distance > self._best.distance:
-            self._best = _Candidate(picture.rgb, locations_K2, distance)
+            self._best = _Candidate(picture.rgb, locations_K2, distance, sharp)
 
     def _farthest(self, time_s: float) -> Picture | None:
         """At the end of a window, take its best candidate if it differs enough."""
@@ -126,7 +132,7 @@ class ReferencePicker:
         return self._take(best, time_s) if best is not None and best.distance >= self._least_distance else None
 
     def _take(self, candidate: _Candidate, time_s: float) -> Picture:
-        self._taken.append(candidate.locations)
+        self._taken.append(candidate)
         self._best, self._window_start_s = None, time_s
         return candidate.rgb
 

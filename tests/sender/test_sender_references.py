@@ -67,6 +67,12 @@ def test_blurred_and_faceless_pictures_are_left_out(tiny_config: CodecConfig) ->
     assert [int(rgb.min()) for rgb in taken] == [0, 52]
 
 
+def test_a_far_sharper_picture_is_taken_in_the_same_pose(tiny_config: CodecConfig) -> None:
+    script = [(0.0, picture(1, blurred=True), 0)] + [(0.2 * index, picture(5), 0) for index in range(1, 20)]
+    taken = run(ReferencePicker(tiny_config, 3), tiny_config, script)
+    assert [int(rgb.min()) for rgb in taken] == [1, 5]
+
+
 def test_the_search_ends(tiny_config: CodecConfig) -> None:
     picker = ReferencePicker(tiny_config, 3, patience_s=10.0)
     script = [(0.5 * index, picture(1), 0) for index in range(30)] + [(20.0, picture(2), 90), (30.0, picture(2), 90)]
