@@ -32,7 +32,7 @@ class OfferError(SignallingError):
     """An offer that cannot be answered.
 
     Attributes:
-        status: the HTTP status that says so: 400 when it is malformed, 422 when it offers nothing usable.
+        status: the HTTP status that says so, such as 400 for a malformed and 422 for an unusable offer.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -151,7 +151,7 @@ async def answer_offer(pc: RTCPeerConnection, offer: str) -> str:
     given.
 
     Raises:
-        OfferError: the offer is malformed (400) or shares no codec with us (422).
+        OfferError: the offer is malformed (400), shares no codec with us (422), or this machine has no address (503).
     """
     tidy = "\r\n".join(without_hidden_candidates(offer.splitlines())) + "\r\n"
     try:
@@ -166,7 +166,10 @@ async def answer_offer(pc: RTCPeerConnection, offer: str) -> str:
     except Exception as error:  # a boundary: aiortc's parser raises whatever a malformed SDP leads it into
         logger.info("malformed offer: %r", error)
         raise OfferError(400, f"the offer is malformed: {error or type(error).__name__}") from error
-    return str(pc.localDescription.sdp)
+    sdp = str(pc.localDescription.sdp)
+    if "a=candidate:" not in sdp:
+        raise OfferError(503, "the receiver's machine has no network address to take media on")
+    return sdp
 
 
 async def add_trickled_candidates(pc: RTCPeerConnection, fragment: str) -> None:

@@ -135,6 +135,17 @@ async def test_an_offer_without_a_common_codec_is_422(start_receiver: StartRecei
     assert server.switchboard.state == "waiting"
 
 
+async def test_without_a_network_address_the_answer_says_so(
+    start_receiver: StartReceiver, http: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start_receiver()
+    offer = await make_offer("video")
+    monkeypatch.setattr("aioice.ice.get_host_addresses", lambda use_ipv4, use_ipv6: [])
+    async with http.post(f"{server.url}/whip", data=offer, headers=SDP) as response:
+        assert response.status == 503
+        assert "no network address" in await response.text()
+
+
 async def test_an_offer_that_is_too_large_is_413(start_receiver: StartReceiver, http: ClientSession) -> None:
     server = await start_receiver()
     async with http.post(f"{server.url}/whip", data=b"v=0\r\n" + bytes(MAX_OFFER_BYTES), headers=SDP) as response:
