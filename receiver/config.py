@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from codec.errors import ConfigError
-
-RECORDING_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+from receiver.mux import CONTAINERS
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
@@ -89,8 +88,8 @@ class ReceiverConfig:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must lie in [{low}, {high}]")
-        if self.record is not None and self.record.suffix.lower() not in RECORDING_SUFFIXES:
-            raise ConfigError(f"--record is {self.record}; it must end in {', '.join(RECORDING_SUFFIXES)}")
+        if self.record is not None and self.record.suffix.lower() not in CONTAINERS:
+            raise ConfigError(f"--record is {self.record}; it must end in {', '.join(CONTAINERS)}")
         if self.token is not None and not self.token.strip():
             raise ConfigError("--token is empty")
         for uri in self.stun:

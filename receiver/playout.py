@@ -25,8 +25,9 @@ from codec.rtc import ReceivedFrame
 from codec.structs import Clock
 from receiver.dump import PictureDump
 from receiver.generate import PictureGenerator
+from receiver.mux import Sound
 from receiver.output import Picture, even_yuv
-from receiver.record import Recorder, Sound
+from receiver.record import Recorder
 from receiver.stats import CallStats
 from receiver.studio import Studio, now_us
 from receiver.timeline import MediaClock, PictureQueue, SoundLag

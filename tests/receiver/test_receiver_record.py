@@ -10,8 +10,9 @@ import pytest
 
 from codec.errors import OutputError
 from receiver.dump import PictureDump
+from receiver.mux import Sound
 from receiver.output import Picture
-from receiver.record import Recorder, Sound, check_writable, numbered
+from receiver.record import Recorder, check_writable, numbered
 
 EPOCH_US = 1_700_000_000_000_000
 PICTURE_INTERVAL_US = 40_000
