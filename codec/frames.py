@@ -1,6 +1,6 @@
 """Stage 1 of 8: av.VideoFrame to image, and back.
 
-    av.VideoFrame (any pixel format) <-> rgb uint8 (H, W, 3) <-> image_BCHW float32 (1, 3, H, W) in [0, 1]
+av.VideoFrame (any pixel format) <-> rgb uint8 (H, W, 3) <-> image_BCHW float32 (1, 3, H, W) in [0, 1]
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Train a recipe, or make the frame store that recipes read.
+"""Train a recipe, or make the frame store and the landmarks that recipes read.
 
 python -m training frames --clips DIR --out STORE
 python -m training train compact-256 --frames STORE --out RUN
@@ -20,6 +20,7 @@ from codec.errors import WarpcallError
 from codec.model.weights import choose_device
 from training.config import RunPaths
 from training.dataset import build_store
+from training.landmarks import label_store
 from training.recipes import recipe
 from training.trainer import Trainer
 
@@ -34,14 +35,31 @@ class FramesCommand:
     """Folder to write."""
     size: int = 256
     """Height and width of the stored pictures, pixels."""
-    frames_per_clip: int = 150
+    stride: int = 3
+    """Every n-th frame is kept."""
+    frames_per_clip: int = 75
     """Longer clips are thinned evenly to about this many frames."""
 
     def run(self) -> None:
         """Build the store."""
-        faults = build_store(self.clips.glob("*.mp4"), self.out, self.size, self.frames_per_clip)
+        faults = build_store(self.clips.glob("*.mp4"), self.out, self.size, self.stride, self.frames_per_clip)
         for fault in faults:
             print(f"left out: {fault}", file=sys.stderr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandmarksCommand:
+    """Find face landmarks in a frame store, as a teacher for the keypoint detector."""
+
+    frames: Path
+    """Frame store made by ``frames``."""
+    workers: int = 2
+    """Processes."""
+
+    def run(self) -> None:
+        """Label the store."""
+        share = label_store(self.frames, self.workers)
+        print(f"{100 * share:.1f}% of the frames have landmarks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +115,9 @@ class TrainCommand:
 
 
 Command = (
-    Annotated[FramesCommand, tyro.conf.subcommand("frames")] | Annotated[TrainCommand, tyro.conf.subcommand("train")]
+    Annotated[FramesCommand, tyro.conf.subcommand("frames")]
+    | Annotated[LandmarksCommand, tyro.conf.subcommand("landmarks")]
+    | Annotated[TrainCommand, tyro.conf.subcommand("train")]
 )
 
 

@@ -21,6 +21,8 @@ class LossWeights:
     """VGG features' L1 distance over a pyramid."""
     equivariance: float = 10.0
     """Keypoints under a random thin-plate spline (FOMM, section 3.1)."""
+    landmarks: float = 20.0
+    """L1 distance of the first keypoints from face landmarks, where the store has them (``training.landmarks``)."""
     spread: float = 10.0
     """Hinge on squared distances of keypoints under ``spread_distance`` (face-vid2vid, supplement A.2)."""
     spread_distance: float = 0.05

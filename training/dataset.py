@@ -27,7 +27,11 @@ from codec.errors import TrainingError
 from codec.model.grid import cell_centres, sample
 
 Frames = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.float32]
 NPY_HEADER_BYTES = 128
+
+MIRRORED = (2, 1, 0, 4, 3, 5, 6, 10, 11, 12, 7, 8, 9, 14, 13, 15, 16, 17)
+"""Which landmark each one becomes in a mirrored picture; see ``training.landmarks``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,13 @@ class Batch:
     Attributes:
         driving_BCHW: pictures to be reconstructed.
         references_BRCHW: other pictures of the same people.
+        landmarks_BSLC: (B, 1 + R, L, 2) in [-1, 1] of driving picture and references, NaN where unknown; None where
+            the store has none.
     """
 
     driving_BCHW: Tensor
     references_BRCHW: Tensor
+    landmarks_BSLC: Tensor | None
 
 
 class FrameStore:
@@ -69,6 +76,8 @@ class FrameStore:
             self.frames: Frames = np.load(folder / "frames.npy", mmap_mode="r")
         except (OSError, ValueError) as error:
             raise TrainingError(f"{folder} holds no frame store: {error}") from error
+        landmarks = folder / "landmarks.npy"
+        self.landmarks_FLC: Points | None = np.load(landmarks) if landmarks.exists() else None
         self.clips = [Clip(**clip) for clip in index["clips"]]
 
 
@@ -88,13 +97,14 @@ def read_clip(path: Path, size: int) -> Frames:
     return np.stack(frames)
 
 
-def build_store(clips: Iterable[Path], out: Path, size: int, frames_per_clip: int) -> list[str]:
+def build_store(clips: Iterable[Path], out: Path, size: int, stride: int, frames_per_clip: int) -> list[str]:
     """Decode clips into a store; a bad clip is named and left out.
 
     Args:
         clips: video files, named ``group-...``; the group is the name up to the first dash.
         out: folder to write.
         size: height and width of the stored pictures.
+        stride: every n-th frame is kept; neighbours hardly differ.
         frames_per_clip: longer clips are thinned evenly to at most about this many.
 
     Returns:
@@ -114,7 +124,7 @@ def build_store(clips: Iterable[Path], out: Path, size: int, frames_per_clip: in
             except TrainingError as fault:
                 faults.append(str(fault))
                 continue
-            frames = frames[:: max(1, round(len(frames) / frames_per_clip))]
+            frames = frames[:: max(stride, round(len(frames) / frames_per_clip))]
             file.write(frames.tobytes())
             index.append(Clip(path.stem, path.stem.split("-")[0], start, start + len(frames)))
             start += len(frames)
@@ -164,26 +174,52 @@ class Sampler:
         for index in chosen:
             clip = self.store.clips[int(index)]
             picks.append(self.random.integers(clip.start, clip.stop, size=1 + num_references))
-        frames_NHWC = torch.from_numpy(np.stack([self.store.frames[i] for i in np.concatenate(picks)]))
+        chosen_N = np.concatenate(picks)
+        frames_NHWC = torch.from_numpy(np.stack([self.store.frames[i] for i in chosen_N]))
         images_NCHW = frames_NHWC.permute(0, 3, 1, 2).float() / 255
-        images_NCHW = self.jitter(images_NCHW, 1 + num_references)
-        images_BRCHW = images_NCHW.unflatten(0, (batch_size, 1 + num_references))
-        return Batch(images_BRCHW[:, 0].contiguous(), images_BRCHW[:, 1:].contiguous())
+        jitter = self.jitter(batch_size, 1 + num_references)
+        images_BSCHW = jitter.pictures(images_NCHW, self.picture_size).unflatten(0, (batch_size, -1))
+        landmarks_BSLC = None
+        if self.store.landmarks_FLC is not None:
+            landmarks_NLC = jitter.points(torch.from_numpy(self.store.landmarks_FLC[chosen_N]))
+            landmarks_BSLC = landmarks_NLC.unflatten(0, (batch_size, -1))
+        return Batch(images_BSCHW[:, 0].contiguous(), images_BSCHW[:, 1:].contiguous(), landmarks_BSLC)
 
-    def jitter(self, images_NCHW: Tensor, group: int) -> Tensor:
-        """Mirror whole samples, move and scale single pictures a little (the sender's crop does), and resize."""
-        number = images_NCHW.shape[0]
-        samples = number // group
+    def jitter(self, samples: int, group: int) -> Jitter:
+        """Draw a jitter: mirror whole samples, move and scale single pictures a little, as the sender's crop does."""
+        number = samples * group
         draw = self.random
         mirror = np.repeat(draw.choice([-1.0, 1.0], size=samples), group)
         moves = draw.random(samples) < 0.5
         scale = np.exp(draw.normal(0, 0.05, size=number) * np.repeat(moves, group))
         shift = draw.normal(0, 0.05, size=(number, 2)) * np.repeat(moves, group)[:, None]
         scale = np.minimum(scale, 1.0)
-        size = self.picture_size
+        factor_NC = np.stack((mirror * scale, scale), axis=-1)
+        return Jitter(torch.tensor(factor_NC, dtype=torch.float32), torch.tensor(shift, dtype=torch.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Jitter:
+    """Where each picture is sampled: what is at ``p`` afterwards was at ``factor * p + shift``.
+
+    Attributes:
+        factor_NC: (N, 2), negative in x for mirrored pictures.
+        shift_NC: (N, 2).
+    """
+
+    factor_NC: Tensor
+    shift_NC: Tensor
+
+    def pictures(self, images_NCHW: Tensor, size: int) -> Tensor:
+        """Return the pictures, (N, 3, size, size)."""
         grid_HWC = cell_centres(size, size, images_NCHW)
-        factor = torch.tensor(np.stack((mirror * scale, scale), axis=-1), dtype=torch.float32)
-        grid_NHWC = grid_HWC * factor[:, None, None] + torch.tensor(shift, dtype=torch.float32)[:, None, None]
+        grid_NHWC = grid_HWC * self.factor_NC[:, None, None] + self.shift_NC[:, None, None]
         if images_NCHW.shape[-1] >= 2 * size:
             images_NCHW = torch.nn.functional.avg_pool2d(images_NCHW, images_NCHW.shape[-1] // size)
         return sample(images_NCHW, grid_NHWC)
+
+    def points(self, landmarks_NLC: Tensor) -> Tensor:
+        """Return the landmarks, (N, L, 2); left and right change names in a mirrored picture."""
+        moved_NLC = (landmarks_NLC - self.shift_NC[:, None]) / self.factor_NC[:, None]
+        mirrored_N11 = (self.factor_NC[:, 0] < 0)[:, None, None]
+        return torch.where(mirrored_N11, moved_NLC[:, list(MIRRORED)], moved_NLC)

@@ -60,9 +60,25 @@ def equivariance_loss(locations_BKC: Tensor, deformed_BKC: Tensor, spline: ThinP
     return (locations_BKC - spline(deformed_BKC)).abs().mean()
 
 
-def spread_loss(locations_BKC: Tensor, distance: float) -> Tensor:
-    """Hinge on squared distances of keypoints under ``distance``, averaged over ordered pairs."""
+def landmark_loss(locations_BKC: Tensor, landmarks_BLC: Tensor) -> Tensor:
+    """L1 distance of the first L keypoints from landmarks; unknown (NaN) landmarks count nothing."""
+    num_landmarks = landmarks_BLC.shape[1]
+    known_BLC = torch.isfinite(landmarks_BLC)
+    distance_BLC = (locations_BKC[:, :num_landmarks] - landmarks_BLC.nan_to_num()).abs()
+    return (distance_BLC * known_BLC).sum() / known_BLC.sum().clamp(min=1)
+
+
+def spread_loss(locations_BKC: Tensor, distance: float, num_taught: int = 0) -> Tensor:
+    """Hinge on squared distances of keypoints under ``distance``, averaged over ordered pairs.
+
+    Args:
+        locations_BKC: keypoints.
+        distance: squared distance under which two keypoints repel each other.
+        num_taught: the first ones, which are taught where to be, do not repel each other.
+    """
     squared_BKK = (locations_BKC[:, :, None] - locations_BKC[:, None]).square().sum(-1)
     num_keypoints = locations_BKC.shape[1]
-    hinge_BKK = torch.relu(distance - squared_BKK) * (1 - torch.eye(num_keypoints).to(locations_BKC))
+    repelled_KK = 1 - torch.eye(num_keypoints).to(locations_BKC)
+    repelled_KK[:num_taught, :num_taught] = 0
+    hinge_BKK = torch.relu(distance - squared_BKK) * repelled_KK
     return hinge_BKK.sum((1, 2)).mean() / (num_keypoints * max(num_keypoints - 1, 1))

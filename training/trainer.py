@@ -25,7 +25,7 @@ from codec.model.weights import load_weights, save_weights
 from codec.structs import Keypoints
 from training.config import RunPaths, TrainConfig
 from training.dataset import Batch, FrameStore, Sampler
-from training.losses import ThinPlateSpline, equivariance_loss, spread_loss
+from training.losses import ThinPlateSpline, equivariance_loss, landmark_loss, spread_loss
 from training.perceptual import PerceptualLoss, VggFeatures, load_vgg
 from training.picture import save_training_picture
 
@@ -154,8 +154,14 @@ class Trainer:
             "perceptual": weights.perceptual * self.perceptual(generated.image_BCHW, driving_BCHW),
             "equivariance": weights.equivariance
             * equivariance_loss(exact.locations_BKC[:num_samples], deformed.locations_BKC, spline),
-            "spread": weights.spread * spread_loss(exact.locations_BKC, weights.spread_distance),
         }
+        num_taught = 0
+        if batch.landmarks_BSLC is not None:
+            num_taught = batch.landmarks_BSLC.shape[2]
+            landmarks_BSLC = batch.landmarks_BSLC.to(self.device)
+            landmarks_NLC = torch.cat((landmarks_BSLC[:, 0], landmarks_BSLC[:, 1:].flatten(0, 1)))
+            losses["landmarks"] = weights.landmarks * landmark_loss(exact.locations_BKC, landmarks_NLC)
+        losses["spread"] = weights.spread * spread_loss(exact.locations_BKC, weights.spread_distance, num_taught)
         if generated.warped_BCHW is not None:
             losses["warped"] = weights.warped * (generated.warped_BCHW - driving_BCHW).abs().mean()
         return StepResult(losses, generated, exact)

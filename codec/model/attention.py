@@ -10,8 +10,8 @@ All columns that are wanted of one attention map go through a single call of PyT
 
 Positions are encoded in Q and K. The paper adds a position encoding. With ``canonical_motion`` it is *appended* (ours):
 cosines and sines of the canonical position, so that Q K^T holds a sum of cos(w (p - p')): a sharp peak where positions
-agree, about ``NEIGHBOUR_GAP`` lower one cell away. One more channel carries biases: how much a key asks to be chosen,
-and per reference how alike its pose is to the driving one.
+agree, about ``NEIGHBOUR_GAP`` lower one cell away. One more channel carries how much a key asks to be chosen, and one
+for each reference how alike it is to the driving pose near the query's cell (see ``model.generator``).
 
 Shape legend: B batch, R references, N cells, M = R * N keys, D key channels, V value channels, E extra keys.
 """

@@ -14,6 +14,7 @@ Shape legend: B batch, R references, K keypoints, N cells, M keys, D key channel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,14 +24,15 @@ from torch import Tensor, nn
 
 from codec.config import CodecConfig
 from codec.model.attention import CrossModalAttention, content_dim
-from codec.model.grid import cell_centres, resize, sample
+from codec.model.grid import cell_centres, gaussians, resize, sample
 from codec.model.image_decoder import ImageDecoder
 from codec.model.keypoints import KeypointDetector
 from codec.model.query_key import KeyNetwork, QueryNetwork, canonical_places
 from codec.model.values import ValueEncoder
 from codec.structs import Keypoints
 
-POSE_SHARPNESS = 7.0
+ALIKE_SHARPNESS = 250.0
+ALIKE_EVERYWHERE = 0.1
 SMALLEST_SHARE = 1e-3
 
 
@@ -60,7 +62,8 @@ class ReferenceMemory:
     Attributes:
         image_BRCHW: the pictures, in [0, 1].
         locations_BRKC: their keypoints.
-        keys_BMD: keys of all cells of all references, then the extra ones.
+        keys_BMD: keys of all cells of all references, then the extra ones; with canonical motion followed by a channel
+            for each reference that tells which one a key is of.
         values_BMV: value columns, then per reference (with warped pixels) share, x and y offset.
     """
 
@@ -104,7 +107,8 @@ class Generator(nn.Module):
         self.canonical_KC: nn.Parameter | None = None
         if config.canonical_motion:
             self.canonical_KC = nn.Parameter(canonical_places(config))
-            self.log_pose_sharpness = nn.Parameter(torch.tensor(POSE_SHARPNESS))
+            self.log_sharpness_K = nn.Parameter(torch.full((config.num_keypoints,), math.log(ALIKE_SHARPNESS)))
+            self.log_everywhere = nn.Parameter(torch.tensor(math.log(ALIKE_EVERYWHERE)))
 
     def detect(self, image_BCHW: Tensor) -> Keypoints:
         """Find the keypoints of images, (B, 3, S, S) in [0, 1]."""
@@ -148,6 +152,8 @@ class Generator(nn.Module):
         keys_BMD, values_BMV = self.attention.with_extra(
             torch.cat([reference.keys_BND for reference in references], dim=1), torch.cat(columns, dim=1)
         )
+        if self.config.canonical_motion:
+            keys_BMD = torch.cat((keys_BMD, self.membership(keys_BMD, len(references))), dim=-1)
         return ReferenceMemory(
             torch.stack([reference.image_BCHW for reference in references], dim=1),
             torch.stack([reference.locations_BKC for reference in references], dim=1),
@@ -173,10 +179,10 @@ class Generator(nn.Module):
         """
         config, grid = self.config, self.config.grid_size
         located = self.query_network(keypoints, self.canonical_KC)
-        keys_BMD = self.favour_alike(memory, keypoints)
-        read_BNV = self.attention.attend(
-            self.attention.query(located).to(keys_BMD.dtype), keys_BMD, memory.values_BMV.to(keys_BMD.dtype), dropped_BM
-        )
+        query_BND = self.attention.query(located)
+        if config.canonical_motion:
+            query_BND = torch.cat((query_BND, self.alikeness(keypoints, memory.locations_BRKC)), dim=-1)
+        read_BNV = self.attention.attend(query_BND, memory.keys_BMD, memory.values_BMV.to(query_BND.dtype), dropped_BM)
         features_BNV = read_BNV[..., : config.value_dim]
         end = config.value_dim
         if config.residual_connection:
@@ -195,15 +201,29 @@ class Generator(nn.Module):
         painted = self.decoder(features_BCHW, warped_BCHW)
         return Generated(painted.image_BCHW, warped_BCHW, painted.carry_BCHW, shares_BRHW, flow_BRHWC)
 
-    def favour_alike(self, memory: ReferenceMemory, keypoints: Keypoints) -> Tensor:
-        """Raise the keys of references whose pose is like the driving one; the bias channel carries it."""
-        if not self.config.canonical_motion:
-            return memory.keys_BMD
-        difference_BRKC = memory.locations_BRKC - keypoints.locations_BKC[:, None]
-        unlike_BR = difference_BRKC.square().sum(-1).mean(-1) * self.log_pose_sharpness.exp()
-        bias_BR = unlike_BR.amin(1, keepdim=True) - unlike_BR
-        bias_BM = F.pad(bias_BR.repeat_interleave(self.config.grid_size**2, dim=1), (0, self.config.num_extra_keys))
-        return memory.keys_BMD + bias_BM[..., None] * self.attention.bias_channel(bias_BM)
+    def membership(self, keys_BMD: Tensor, num_references: int) -> Tensor:
+        """Return a channel for each reference, 1 for its keys and 0 for others and extra ones, (B, M, R)."""
+        own_MR = torch.eye(num_references).repeat_interleave(self.config.grid_size**2, dim=0)
+        return F.pad(own_MR, (0, 0, 0, self.config.num_extra_keys)).to(keys_BMD).expand(keys_BMD.shape[0], -1, -1)
+
+    def alikeness(self, keypoints: Keypoints, locations_BRKC: Tensor) -> Tensor:
+        """Say how much each cell prefers each reference: the one whose keypoints near the cell are most alike.
+
+        Minus the squared distances of driving from reference keypoints, each weighted by a learned sharpness and by how
+        near it is to the cell; far ones count a little everywhere. A mouth is so taken from where the mouth is alike.
+
+        Args:
+            keypoints: of the driving picture.
+            locations_BRKC: keypoints of the references.
+
+        Returns:
+            (B, N, R), 0 for each cell's best reference and negative for the others.
+        """
+        squared_BRK = (locations_BRKC - keypoints.locations_BKC[:, None]).square().sum(-1)
+        near_BKHW = gaussians(keypoints.locations_BKC, self.config.grid_size, self.config.keypoint_variance)
+        weight_BKN = near_BKHW.flatten(2) + self.log_everywhere.exp()
+        unlike_BRN = (squared_BRK * self.log_sharpness_K.exp()) @ weight_BKN
+        return (unlike_BRN.amin(1, keepdim=True) - unlike_BRN).transpose(1, 2)
 
     def warp_pixels(self, image_BRCHW: Tensor, shares_BRHW: Tensor, flow_BRHWC: Tensor) -> Tensor:
         """Sample every reference where its cells are found and mix by share, (B, 3, S, S)."""

@@ -21,6 +21,15 @@ from codec.structs import Keypoints
 ANCHOR_RADIUS = 0.75
 ANCHOR_SPREAD = 0.35
 
+FACE_ANCHORS = (
+    (-0.38, 0.16), (0.0, 0.51), (0.38, 0.16), (-0.23, -0.33), (0.23, -0.33), (0.0, -0.20), (0.0, 0.01),
+    (-0.27, -0.18), (-0.19, -0.21), (-0.19, -0.165), (0.27, -0.18), (0.19, -0.21), (0.19, -0.165),
+    (-0.16, 0.225), (0.16, 0.225), (0.0, 0.22), (0.0, 0.26), (0.0, 0.32),
+    (-0.60, 0.85), (0.60, 0.85),
+)  # fmt: skip
+"""Mean places, over the training clips, of jaw, chin, jaw, brows, nose bridge and tip, eyes (outer corner, upper and
+lower lid; left, then right), mouth corners, inner lips, lower lip (see ``training.landmarks``); then the shoulders."""
+
 
 class KeypointDetector(nn.Module):
     """Find K keypoints with strengths; FOMM's detector with a strength branch instead of Jacobians."""
@@ -35,7 +44,7 @@ class KeypointDetector(nn.Module):
         self.strength = nn.Conv2d(self.body.out_channels, config.num_keypoints, 7, padding=3)
         if config.anchored_keypoints:
             nn.init.normal_(self.heatmap.weight, std=1e-3)
-        self.register_buffer("anchors_KC", sunflower(config.num_keypoints, ANCHOR_RADIUS), persistent=False)
+        self.register_buffer("anchors_KC", anchors(config.num_keypoints), persistent=False)
 
     def forward(self, image_BCHW: Tensor) -> Keypoints:
         """Find the keypoints of images.
@@ -64,6 +73,13 @@ class KeypointDetector(nn.Module):
             distance_KP = torch.cdist(self.anchors_KC.to(logits_BKP.dtype), centres_PC)
             logits_BKP = logits_BKP - 0.5 * (distance_KP / ANCHOR_SPREAD).square()
         return logits_BKP.softmax(-1)
+
+
+def anchors(num_keypoints: int) -> Tensor:
+    """Return where keypoints start, (K, 2): on the face for 20 of them, else evenly spread."""
+    if num_keypoints == len(FACE_ANCHORS):
+        return torch.tensor(FACE_ANCHORS)
+    return sunflower(num_keypoints, ANCHOR_RADIUS)
 
 
 def sunflower(num_points: int, radius: float) -> Tensor:

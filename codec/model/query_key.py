@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from codec.config import CodecConfig
 from codec.model.grid import cell_centres, resize
-from codec.model.keypoints import ANCHOR_RADIUS, spatial_representation, sunflower
+from codec.model.keypoints import anchors, spatial_representation
 from codec.model.unet import UNet
 from codec.structs import Keypoints
 
@@ -131,4 +131,4 @@ class KeyNetwork(CellNetwork):
 
 def canonical_places(config: CodecConfig) -> Tensor:
     """Return where the canonical places of the keypoints start: their anchors, (K, 2)."""
-    return sunflower(config.num_keypoints, ANCHOR_RADIUS)
+    return anchors(config.num_keypoints)

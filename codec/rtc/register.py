@@ -13,6 +13,7 @@ What stands at each seam (``codec.rtc.seams``) while a plug-in is registered:
     RTCRtpReceiver.receive                   leaves word of which receiver a decoder thread works for
     rtcrtpreceiver.get_decoder               gives the thread's ``DecoderAdapter``
     rtcrtpreceiver.decoder_worker            makes it for a track, and closes it when the track ends
+    aioice.ice.get_host_addresses            gives loopback where a machine has no other address (it gives none)
 
 aiortc's own way to ask for a keyframe is an event that its receiver looks at when the next packet comes: one frame
 interval too late, and a line in the log for each. So the adapter has the receiver send its PLI at once.
@@ -116,10 +117,21 @@ def _codec_parameters(plugin: Plugin) -> RTCRtpCodecParameters:
 def _replacements(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Seam, object]:
     """Return what stands in for each seam."""
     return {
+        seams.HOST_ADDRESSES: _host_addresses(originals),
         **_negotiation(plugin, originals),
         **_sending(plugin, originals),
         **_receiving(plugin, originals),
     }
+
+
+def _host_addresses(originals: dict[seams.Seam, Any]) -> Callable[[bool, bool], list[str]]:
+    original: Callable[[bool, bool], list[str]] = originals[seams.HOST_ADDRESSES]
+
+    @functools.wraps(original)
+    def host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        return original(use_ipv4, use_ipv6) or (["127.0.0.1"] if use_ipv4 else [])
+
+    return host_addresses
 
 
 def _negotiation(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Seam, object]:

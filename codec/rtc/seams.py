@@ -82,6 +82,7 @@ SEND_PLI = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp_pli", ("self
 SEND_NACK = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp_nack", ("self", "media_ssrc", "lost"))
 GET_DECODER = Seam("aiortc.rtcrtpreceiver", "get_decoder", ("codec",))
 DECODER_WORKER = Seam("aiortc.rtcrtpreceiver", "decoder_worker", ("loop", "input_q", "output_q", "decode_error"))
+HOST_ADDRESSES = Seam("aioice.ice", "get_host_addresses", ("use_ipv4", "use_ipv6"))
 SEAMS = (
     CREATE_ANSWER,
     SET_REMOTE,
@@ -93,6 +94,7 @@ SEAMS = (
     SEND_NACK,
     GET_DECODER,
     DECODER_WORKER,
+    HOST_ADDRESSES,
 )
 
 

@@ -134,3 +134,17 @@ def test_a_decoder_belongs_to_a_decoder_thread(plugin: Plugin) -> None:
     thread.start()
     thread.join()
     assert len(errors) == 1
+
+
+@pytest.mark.parametrize(("found", "given"), [([], ["127.0.0.1"]), (["192.0.2.7"], ["192.0.2.7"])])
+def test_a_machine_without_a_network_calls_over_loopback(
+    plugin: Plugin, monkeypatch: pytest.MonkeyPatch, found: list[str], given: list[str]
+) -> None:
+    def get_host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        return found
+
+    monkeypatch.setattr("aioice.ice.get_host_addresses", get_host_addresses)
+    register(plugin)
+    assert seams.HOST_ADDRESSES.get()(True, True) == given
+    unregister()
+    assert seams.HOST_ADDRESSES.get() is get_host_addresses
