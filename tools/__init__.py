@@ -1,0 +1,1 @@
+"""What the project's makers run: the demo, its media, generated code."""

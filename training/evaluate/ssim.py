@@ -20,7 +20,8 @@ def ssim(a_NHW3: npt.NDArray[np.uint8], b_NHW3: npt.NDArray[np.uint8]) -> npt.ND
     """Return the SSIM of each frame, (N,), mean over channels and the places where the whole window fits.
 
     Args:
-        a_NHW3, b_NHW3: uint8 pictures of at least 11x11.
+        a_NHW3: uint8 pictures of at least 11x11.
+        b_NHW3: as many others of the same size.
     """
     a, b = planes(a_NHW3), planes(b_NHW3)
     mean_a, mean_b = blur(a), blur(b)
