@@ -74,8 +74,8 @@ class CodecConfig:
     """Whether blocks are normalised over the batch."""
     anchored_keypoints: bool = False
     """Start each keypoint's heat map around an anchor of its own (ours; the paper has none)."""
-    canonical_motion: bool = False
-    """Encode positions in a canonical frame that keypoints move pixels to (ours, see ``model.query_key``)."""
+    keypoint_motion: bool = False
+    """Look for each cell where its keypoints have moved to in each reference (ours, see ``model.query_key``)."""
     warped_pixels: bool = False
     """Carry the references' own pixels along the attention's correspondences (ours, see ``model.generator``)."""
 
@@ -152,7 +152,7 @@ def compact_256() -> CodecConfig:
         decoder_blocks=4,
         batch_norm=False,
         anchored_keypoints=True,
-        canonical_motion=True,
+        keypoint_motion=True,
         warped_pixels=True,
     )
 

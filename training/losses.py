@@ -45,7 +45,7 @@ class ThinPlateSpline:
         """Deform points, (B, N, 2)."""
         moved_BNC = points_BNC @ self.affine_B23[:, :, :2].transpose(1, 2) + self.affine_B23[:, None, :, 2]
         squared_BNP = (points_BNC[:, :, None] - self.control_PC).square().sum(-1)
-        radial_BNP = squared_BNP * torch.log(squared_BNP.sqrt() + 1e-6)
+        radial_BNP = 0.5 * squared_BNP * torch.log(squared_BNP + 1e-12)
         return moved_BNC + (radial_BNP * self.weights_BP[:, None]).sum(-1, keepdim=True)
 
     def warp(self, image_BCHW: Tensor) -> Tensor:

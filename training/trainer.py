@@ -116,7 +116,7 @@ class Trainer:
         self.save()
 
     def train_step(self, batch: Batch) -> StepResult:
-        """Do one optimiser step and average the weights."""
+        """Do one optimiser step and average the weights; a gradient that is not finite is left out."""
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
@@ -128,9 +128,12 @@ class Trainer:
             raise TrainingError(f"loss is not finite at step {self.step}; the batch is in {self.paths.out}")
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
-        self.optimizer.step()
-        self.average()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradient)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+            self.average()
+        else:
+            logger.warning("step %d skipped: its gradient is not finite", self.step)
         return result
 
     def losses(self, batch: Batch) -> StepResult:

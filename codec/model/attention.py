@@ -8,10 +8,14 @@ Both are of implicit warping, section 3.
 Learned extra key-values stand beside those of the references, so that a cell without a match need not copy a wrong one.
 All columns that are wanted of one attention map go through a single call of PyTorch's scaled-dot-product attention.
 
-Positions are encoded in Q and K. The paper adds a position encoding. With ``canonical_motion`` it is *appended* (ours):
-cosines and sines of the canonical position, so that Q K^T holds a sum of cos(w (p - p')): a sharp peak where positions
+Positions are encoded in Q and K. The paper adds a position encoding. With ``keypoint_motion`` it is *appended* (ours),
+in a block of channels for each reference: cosines and sines of the position where the cell is expected in that
+reference (query) or of the cell's own (key), so that Q K^T holds a sum of cos(w (p - p')): a sharp peak where positions
 agree, about ``NEIGHBOUR_GAP`` lower one cell away. One more channel carries how much a key asks to be chosen, and one
 for each reference how alike it is to the driving pose near the query's cell (see ``model.generator``).
+
+    query = [content, 1,    encoded position in reference 1, ..., in reference R,  alikeness 1, ..., R]
+    key   = [content, bias, 0, ..., encoded position in the block of its own, 0,   0, ..., 1, ..., 0  ]
 
 Shape legend: B batch, R references, N cells, M = R * N keys, D key channels, V value channels, E extra keys.
 """
@@ -25,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.config import CodecConfig
-from codec.model.query_key import Located
+from codec.model.query_key import Key, Query
 
 NUM_FREQUENCIES = 8
 NEIGHBOUR_GAP = 3.0
@@ -46,12 +50,12 @@ class CrossModalAttention(nn.Module):
         frequencies_F = lowest * (highest / lowest) ** exponent_F
         self.register_buffer("frequencies_F", frequencies_F, persistent=False)
         amplitude = NEIGHBOUR_GAP / float((1 - torch.cos(frequencies_F * 2 / config.grid_size)).sum())
-        if config.canonical_motion:
+        if config.keypoint_motion:
             self.log_amplitude_F = nn.Parameter(torch.full((NUM_FREQUENCIES,), math.log(amplitude)))
         if config.num_extra_keys:
-            self.extra_keys_ED = nn.Parameter(torch.randn(config.num_extra_keys, config.key_dim) * 0.02)
+            self.extra_keys_ED = nn.Parameter(torch.randn(config.num_extra_keys, self.content_dim) * 0.02)
             self.extra_values_EV = nn.Parameter(torch.randn(config.num_extra_keys, config.value_dim) * 0.02)
-        if config.num_extra_keys and config.canonical_motion:
+        if config.num_extra_keys and config.keypoint_motion:
             self.extra_bias = nn.Parameter(torch.tensor(2 * NUM_FREQUENCIES * amplitude - EXTRA_GAP))
         if config.residual_connection:
             joined = 3 + 2 * self.content_dim
@@ -59,23 +63,44 @@ class CrossModalAttention(nn.Module):
                 nn.Linear(joined, config.value_dim), nn.ReLU(), nn.Linear(config.value_dim, config.value_dim)
             )
 
-    def query(self, located: Located) -> Tensor:
-        """Join content and position of the driving cells to queries, (B, N, D)."""
-        return self.join(located, torch.ones_like(located.bias_BN))
+    def query(self, query: Query, position_BRNC: Tensor, alikeness_BNR: Tensor) -> Tensor:
+        """Join content, expected positions and alikeness of the driving cells to queries, (B, N, D).
 
-    def key(self, located: Located) -> Tensor:
-        """Join content, position and bias of source cells to keys, (B, N, D)."""
-        return self.join(located, located.bias_BN)
+        Args:
+            query: of the driving cells.
+            position_BRNC: (B, R, N, 2) where each is expected in each reference.
+            alikeness_BNR: preference for each reference.
+        """
+        if not self.config.keypoint_motion:
+            return query.content_BNC + sinusoids(position_BRNC[:, 0], self.content_dim)
+        content_BNC = query.content_BNC.float() * self.content_dim**-0.25
+        encoded = self.encode(position_BRNC).unbind(1)
+        return torch.cat((content_BNC, torch.ones_like(content_BNC[..., :1]), *encoded, alikeness_BNR), dim=-1)
 
-    def join(self, located: Located, bias_BN: Tensor) -> Tensor:
-        """Put content, bias channel and encoded position together, (B, N, D)."""
-        if not self.config.canonical_motion:
-            return located.content_BNC + sinusoids(located.position_BNC, self.content_dim)
-        content_BNC = located.content_BNC * self.content_dim**-0.25
-        phase_BNCF = located.position_BNC[..., None].float() * self.frequencies_F
+    def key(self, key: Key) -> Tensor:
+        """Join content, bias and position of source cells to keys, (B, N, key_dim)."""
+        if not self.config.keypoint_motion:
+            return key.content_BNC + sinusoids(key.position_BNC, self.content_dim)
+        content_BNC = key.content_BNC.float() * self.content_dim**-0.25
+        return torch.cat((content_BNC, key.bias_BN[..., None], self.encode(key.position_BNC)), dim=-1)
+
+    def encode(self, position_C: Tensor) -> Tensor:
+        """Encode positions (..., 2) as weighted cosines and sines, (..., 4 F)."""
+        phase_CF = position_C[..., None].float() * self.frequencies_F
         scale_F = (0.5 * self.log_amplitude_F).exp()
-        encoded_BNP = torch.cat((phase_BNCF.cos() * scale_F, phase_BNCF.sin() * scale_F), dim=-1).flatten(2)
-        return torch.cat((content_BNC.float(), bias_BN[..., None], encoded_BNP), dim=-1)
+        return torch.cat((phase_CF.cos() * scale_F, phase_CF.sin() * scale_F), dim=-1).flatten(-2)
+
+    def in_slot(self, keys_BND: Tensor, slot: int, num_references: int) -> Tensor:
+        """Move the encoded positions of a reference's keys to its own block and mark them as its own."""
+        if not self.config.keypoint_motion:
+            return keys_BND
+        shared = self.content_dim + 1
+        block = keys_BND.shape[-1] - shared
+        encoded_BND = F.pad(keys_BND[..., shared:], (block * slot, block * (num_references - 1 - slot)))
+        own_R = F.one_hot(torch.tensor(slot, device=keys_BND.device), num_references).to(keys_BND)
+        return torch.cat(
+            (keys_BND[..., :shared], encoded_BND, own_R.expand(*keys_BND.shape[:2], num_references)), dim=-1
+        )
 
     def with_extra(self, keys_BMD: Tensor, values_BMV: Tensor) -> tuple[Tensor, Tensor]:
         """Append the learned key-values; their columns past the features are zero."""
@@ -83,19 +108,15 @@ class CrossModalAttention(nn.Module):
             return keys_BMD, values_BMV
         batch = keys_BMD.shape[0]
         extra_keys_ED: Tensor = self.extra_keys_ED
-        if self.config.canonical_motion:
-            extra_keys_ED = extra_keys_ED + self.bias_channel(extra_keys_ED) * self.extra_bias
+        if self.config.keypoint_motion:
+            bias_E1 = self.extra_bias.expand(extra_keys_ED.shape[0], 1)
+            extra_keys_ED = torch.cat((extra_keys_ED, bias_E1), dim=-1)
+            extra_keys_ED = F.pad(extra_keys_ED, (0, keys_BMD.shape[-1] - extra_keys_ED.shape[-1]))
         extra_values_EV = F.pad(self.extra_values_EV, (0, values_BMV.shape[-1] - self.config.value_dim))
         return (
             torch.cat((keys_BMD, extra_keys_ED.to(keys_BMD.dtype).expand(batch, -1, -1)), dim=1),
             torch.cat((values_BMV, extra_values_EV.to(values_BMV.dtype).expand(batch, -1, -1)), dim=1),
         )
-
-    def bias_channel(self, like: Tensor) -> Tensor:
-        """Return a key that is 1 in the bias channel and 0 elsewhere, (D,)."""
-        channel_D = torch.zeros(self.config.key_dim, dtype=like.dtype, device=like.device)
-        channel_D[self.content_dim] = 1
-        return channel_D
 
     def attend(self, query_BND: Tensor, keys_BMD: Tensor, values_BMV: Tensor, dropped_BM: Tensor | None) -> Tensor:
         """Read the values by softmax(Q K^T / c), (B, N, V).
@@ -107,7 +128,7 @@ class CrossModalAttention(nn.Module):
             dropped_BM: True for keys that must not be read (key/value dropout), or None.
         """
         mask = None if dropped_BM is None else ~dropped_BM[:, None, None, :]
-        scale = 1.0 if self.config.canonical_motion else self.config.key_dim**-0.5
+        scale = 1.0 if self.config.keypoint_motion else self.config.key_dim**-0.5
         return F.scaled_dot_product_attention(
             query_BND[:, None], keys_BMD[:, None], values_BMV[:, None], attn_mask=mask, scale=scale
         )[:, 0]
@@ -120,7 +141,7 @@ class CrossModalAttention(nn.Module):
 
 def content_dim(config: CodecConfig) -> int:
     """Return the channels of queries and keys that are content, not position or bias."""
-    return config.key_dim - 1 - 4 * NUM_FREQUENCIES if config.canonical_motion else config.key_dim
+    return config.key_dim - 1 - 4 * NUM_FREQUENCIES if config.keypoint_motion else config.key_dim
 
 
 def sinusoids(position_BNC: Tensor, channels: int) -> Tensor:

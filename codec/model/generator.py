@@ -4,10 +4,10 @@
     all ReferenceFeatures -> ReferenceMemory                                         once per change of the set
     driving keypoints -> query network -> attention over the memory -> decoder       every frame
 
-Ours, when ``warped_pixels`` is on: the attention map is also read as a correspondence. Cell q of the new picture lies
-at the canonical position c(q); in reference r it is found at c(q) + sum_k A(q, k) (p(k) - c(k)) / w_r(q) over the cells
-k of r, w_r(q) = sum_k A(q, k) being the share of r. The references' own pixels are sampled there and mixed by their
-shares.
+Ours, when ``warped_pixels`` is on: the attention map is also read as a correspondence. Cell q of the new picture is
+expected in reference r at e_r(q) (see ``model.query_key``) and found at e_r(q) + sum_k A(q, k) (p(k) - c(k)) / w_r(q)
+over the cells k of r, p being their centres, c their key positions, and w_r(q) = sum_k A(q, k) the share of r. The
+references' own pixels are sampled there and mixed by their shares.
 
 Shape legend: B batch, R references, K keypoints, N cells, M keys, D key channels, V value columns, C channels.
 """
@@ -27,7 +27,7 @@ from codec.model.attention import CrossModalAttention, content_dim
 from codec.model.grid import cell_centres, gaussians, resize, sample
 from codec.model.image_decoder import ImageDecoder
 from codec.model.keypoints import KeypointDetector
-from codec.model.query_key import KeyNetwork, QueryNetwork, canonical_places
+from codec.model.query_key import KeyNetwork, Query, QueryNetwork, expected_positions
 from codec.model.values import ValueEncoder
 from codec.structs import Keypoints
 
@@ -45,7 +45,7 @@ class ReferenceFeatures:
         locations_BKC: its keypoints.
         keys_BND: keys of its cells.
         values_BNV: value features, then (with the residual connection) source pixels and key content.
-        offsets_BNC: (B, N, 2) of each cell's centre from its canonical position.
+        offsets_BNC: (B, N, 2) of each cell's centre from the position in its key.
     """
 
     image_BCHW: Tensor
@@ -62,8 +62,8 @@ class ReferenceMemory:
     Attributes:
         image_BRCHW: the pictures, in [0, 1].
         locations_BRKC: their keypoints.
-        keys_BMD: keys of all cells of all references, then the extra ones; with canonical motion followed by a channel
-            for each reference that tells which one a key is of.
+        keys_BMD: keys of all cells of all references, then the extra ones; with keypoint motion in the
+            wide form of ``model.attention``.
         values_BMV: value columns, then per reference (with warped pixels) share, x and y offset.
     """
 
@@ -104,9 +104,7 @@ class Generator(nn.Module):
         self.value_encoder = ValueEncoder(config)
         self.attention = CrossModalAttention(config)
         self.decoder = ImageDecoder(config)
-        self.canonical_KC: nn.Parameter | None = None
-        if config.canonical_motion:
-            self.canonical_KC = nn.Parameter(canonical_places(config))
+        if config.keypoint_motion:
             self.log_sharpness_K = nn.Parameter(torch.full((config.num_keypoints,), math.log(ALIKE_SHARPNESS)))
             self.log_everywhere = nn.Parameter(torch.tensor(math.log(ALIKE_EVERYWHERE)))
 
@@ -122,19 +120,19 @@ class Generator(nn.Module):
             image_BCHW: (B, 3, S, S) in [0, 1].
             keypoints: of that image.
         """
-        located = self.key_network(keypoints, self.canonical_KC, image_BCHW)
+        key = self.key_network(keypoints, image_BCHW)
         values = [self.value_encoder(image_BCHW)]
         grid = self.config.grid_size
         if self.config.residual_connection:
             pixels_BNC = resize(image_BCHW, grid).flatten(2).transpose(1, 2) * 2 - 1
-            values += [pixels_BNC.to(values[0].dtype), located.content_BNC.to(values[0].dtype)]
-        centres_NC = cell_centres(grid, grid, located.position_BNC).reshape(-1, 2)
+            values += [pixels_BNC.to(values[0].dtype), key.content_BNC.to(values[0].dtype)]
+        centres_NC = cell_centres(grid, grid, key.position_BNC).reshape(-1, 2)
         return ReferenceFeatures(
             image_BCHW,
             keypoints.locations_BKC,
-            self.attention.key(located),
+            self.attention.key(key),
             torch.cat(values, dim=-1),
-            centres_NC - located.position_BNC,
+            centres_NC - key.position_BNC,
         )
 
     def combine(self, references: Sequence[ReferenceFeatures]) -> ReferenceMemory:
@@ -149,11 +147,11 @@ class Generator(nn.Module):
             torch.cat((reference.values_BNV, self.correspondence(reference, slot, len(references))), dim=-1)
             for slot, reference in enumerate(references)
         ]
-        keys_BMD, values_BMV = self.attention.with_extra(
-            torch.cat([reference.keys_BND for reference in references], dim=1), torch.cat(columns, dim=1)
-        )
-        if self.config.canonical_motion:
-            keys_BMD = torch.cat((keys_BMD, self.membership(keys_BMD, len(references))), dim=-1)
+        keys = [
+            self.attention.in_slot(reference.keys_BND, slot, len(references))
+            for slot, reference in enumerate(references)
+        ]
+        keys_BMD, values_BMV = self.attention.with_extra(torch.cat(keys, dim=1), torch.cat(columns, dim=1))
         return ReferenceMemory(
             torch.stack([reference.image_BCHW for reference in references], dim=1),
             torch.stack([reference.locations_BKC for reference in references], dim=1),
@@ -178,33 +176,35 @@ class Generator(nn.Module):
             dropped_BM: keys to ignore (key/value dropout in training), or None.
         """
         config, grid = self.config, self.config.grid_size
-        located = self.query_network(keypoints, self.canonical_KC)
-        query_BND = self.attention.query(located)
-        if config.canonical_motion:
-            query_BND = torch.cat((query_BND, self.alikeness(keypoints, memory.locations_BRKC)), dim=-1)
+        query: Query = self.query_network(keypoints)
+        position_BRNC = self.expect(query, keypoints, memory.locations_BRKC)
+        query_BND = self.attention.query(query, position_BRNC, self.alikeness(keypoints, memory.locations_BRKC))
         read_BNV = self.attention.attend(query_BND, memory.keys_BMD, memory.values_BMV.to(query_BND.dtype), dropped_BM)
         features_BNV = read_BNV[..., : config.value_dim]
         end = config.value_dim
         if config.residual_connection:
             end += 3 + self.attention.content_dim
             features_BNV = self.attention.add_residual(
-                features_BNV, read_BNV[..., config.value_dim : end], located.content_BNC
+                features_BNV, read_BNV[..., config.value_dim : end], query.content_BNC
             )
         features_BCHW = features_BNV.transpose(1, 2).unflatten(2, (grid, grid))
         if not config.warped_pixels:
             return Generated(self.decoder(features_BCHW, None).image_BCHW, None, None, None, None)
         found_BRNC = read_BNV[..., end:].float().unflatten(2, (-1, 3)).transpose(1, 2)
         shares_BRHW = found_BRNC[..., 0].unflatten(2, (grid, grid))
-        flow_BRNC = located.position_BNC[:, None] + found_BRNC[..., 1:] / found_BRNC[..., :1].clamp(min=SMALLEST_SHARE)
+        flow_BRNC = position_BRNC + found_BRNC[..., 1:] / found_BRNC[..., :1].clamp(min=SMALLEST_SHARE)
         flow_BRHWC = flow_BRNC.unflatten(2, (grid, grid))
         warped_BCHW = self.warp_pixels(memory.image_BRCHW, shares_BRHW, flow_BRHWC)
         painted = self.decoder(features_BCHW, warped_BCHW)
         return Generated(painted.image_BCHW, warped_BCHW, painted.carry_BCHW, shares_BRHW, flow_BRHWC)
 
-    def membership(self, keys_BMD: Tensor, num_references: int) -> Tensor:
-        """Return a channel for each reference, 1 for its keys and 0 for others and extra ones, (B, M, R)."""
-        own_MR = torch.eye(num_references).repeat_interleave(self.config.grid_size**2, dim=0)
-        return F.pad(own_MR, (0, 0, 0, self.config.num_extra_keys)).to(keys_BMD).expand(keys_BMD.shape[0], -1, -1)
+    def expect(self, query: Query, keypoints: Keypoints, locations_BRKC: Tensor) -> Tensor:
+        """Return where each cell is expected in each reference, (B, R, N, 2): at its own place without motion."""
+        grid = self.config.grid_size
+        if self.config.keypoint_motion:
+            return expected_positions(query, keypoints.locations_BKC, locations_BRKC, grid)
+        centres_NC = cell_centres(grid, grid, locations_BRKC).reshape(-1, 2)
+        return centres_NC.expand(*locations_BRKC.shape[:2], -1, -1)
 
     def alikeness(self, keypoints: Keypoints, locations_BRKC: Tensor) -> Tensor:
         """Say how much each cell prefers each reference: the one whose keypoints near the cell are most alike.
@@ -219,6 +219,8 @@ class Generator(nn.Module):
         Returns:
             (B, N, R), 0 for each cell's best reference and negative for the others.
         """
+        if not self.config.keypoint_motion:
+            return locations_BRKC.new_zeros(())
         squared_BRK = (locations_BRKC - keypoints.locations_BKC[:, None]).square().sum(-1)
         near_BKHW = gaussians(keypoints.locations_BKC, self.config.grid_size, self.config.keypoint_variance)
         weight_BKN = near_BKHW.flatten(2) + self.log_everywhere.exp()

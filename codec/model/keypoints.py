@@ -59,7 +59,8 @@ class KeypointDetector(nn.Module):
         heat_BKP = self.spatial_softmax(self.heatmap(features_BCHW).float())
         size = self.config.detector_size
         centres_PC = cell_centres(size, size, heat_BKP).reshape(-1, 2)
-        locations_BKC = heat_BKP @ centres_PC
+        with torch.autocast(heat_BKP.device.type, enabled=False):  # bfloat16 would round locations to half a pixel
+            locations_BKC = heat_BKP @ centres_PC
         strength_BKP = self.strength(features_BCHW).float().flatten(2)
         strengths_BK = torch.sigmoid((heat_BKP * strength_BKP).sum(-1))
         return Keypoints(locations_BKC, strengths_BK)

@@ -1,21 +1,23 @@
-"""Query and key networks: where each cell of the driving or of a source picture lies, and what is there.
+"""Query and key networks: what is at each cell of the driving or of a source picture, and where it is found.
 
     driving keypoints -> K Gaussian maps ----------------> U-net -> projection = query
     source keypoints  -> K Gaussian maps + source image -> U-net -> projection = key
 
 The driving image is never used: it is not at the receiver (implicit warping, section 3).
 
-Ours, when ``canonical_motion`` is on: each network also says at which point of a common *canonical* frame each of its
-cells lies: the cell's own centre, moved by the keypoints near it towards their canonical places (a first-order motion
-model as in FOMM, section 3.1, without Jacobians), and by a small free residual. The attention encodes that position.
-Two cells with equal canonical positions match, and an untrained network matches equal cells: it starts as the still
-picture, which a plain one takes hours to reach.
+Ours, when ``keypoint_motion`` is on: the query network also says which keypoints each cell moves with. Cell p of the
+driving picture is expected in reference r at p + sum_k s_k(p) (x_k^r - x_k) plus a small free residual: a motion model
+of order zero, as FOMM's (section 3.1) without Jacobians. The shares s_k begin as inverse distances to the keypoints
+(Shepard's interpolation), against a share that stands still; the U-net corrects them. The attention encodes the
+expected position, so an untrained network already moves the face by its keypoints, where a plain one takes hours to
+learn to copy.
 
-Shape legend: B batch, K keypoints, C channels or (x, y), H height, W width, N = H * W cells of the attention's grid.
+Shape legend: B batch, R references, K keypoints, C channels or (x, y), H height, W width, N = H * W cells of the grid.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -23,22 +25,39 @@ from torch import Tensor, nn
 
 from codec.config import CodecConfig
 from codec.model.grid import cell_centres, resize
-from codec.model.keypoints import anchors, spatial_representation
+from codec.model.keypoints import spatial_representation
 from codec.model.unet import UNet
 from codec.structs import Keypoints
 
 FREE_MOTION = 0.25
-STILL_LOGIT = 2.0
+FALLOFF = 2.0
+NEAREST = 0.05
+STILL_DISTANCE = 0.35
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """What a query or key network says of each cell.
+class Query:
+    """What the query network says of each cell of the driving picture.
 
     Attributes:
         content_BNC: projected features.
-        position_BNC: (B, N, 2) position in the canonical frame; the cell's own centre without canonical motion.
-        bias_BN: how much a cell asks to be chosen; 0 where unused.
+        shares_BNK: share of each keypoint in the cell's motion; they sum to less than 1. None without keypoint motion.
+        free_BNC: (B, N, 2) free residual of the expected position, or None.
+    """
+
+    content_BNC: Tensor
+    shares_BNK: Tensor | None
+    free_BNC: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What the key network says of each cell of a source picture.
+
+    Attributes:
+        content_BNC: projected features.
+        position_BNC: (B, N, 2) where the cell wants to be looked for: its centre and a small free residual.
+        bias_BN: how much a cell asks to be chosen; 0 without keypoint motion.
     """
 
     content_BNC: Tensor
@@ -47,15 +66,16 @@ class Located:
 
 
 class CellNetwork(nn.Module):
-    """Body that query and key networks share.
+    """Body that query and key networks share: U-net, projection, motion.
 
     Args:
         config: the model's shape.
         image_channels: channels of a picture seen beside the keypoints; 0 for none.
         content_dim: channels of the projection.
+        motion_dim: channels that tell motion.
     """
 
-    def __init__(self, config: CodecConfig, image_channels: int, content_dim: int) -> None:
+    def __init__(self, config: CodecConfig, image_channels: int, content_dim: int, motion_dim: int) -> None:
         super().__init__()
         self.config = config
         self.body = UNet(
@@ -66,41 +86,18 @@ class CellNetwork(nn.Module):
             config.batch_norm,
         )
         self.content = nn.Conv2d(self.body.out_channels, content_dim, 1)
-        if config.canonical_motion:
-            self.motion = nn.Conv2d(self.body.out_channels, config.num_keypoints + 3, 3, padding=1)
+        if config.keypoint_motion:
+            self.motion = nn.Conv2d(self.body.out_channels, motion_dim, 3, padding=1)
             nn.init.normal_(self.motion.weight, std=1e-3)
             nn.init.zeros_(self.motion.bias) if self.motion.bias is not None else None
 
-    def locate(self, keypoints: Keypoints, canonical_KC: Tensor | None, image_BCHW: Tensor | None) -> Located:
-        """Describe every cell of the attention's grid.
-
-        Args:
-            keypoints: locations (B, K, 2) and strengths (B, K).
-            canonical_KC: (K, 2) places of the keypoints in the canonical frame, or None without canonical motion.
-            image_BCHW: the picture, (B, 3, H, W) in [0, 1], or None.
-        """
+    def features(self, keypoints: Keypoints, image_BCHW: Tensor | None) -> Tensor:
+        """Run the U-net over the keypoints' Gaussians, and the picture where there is one."""
         maps_BCHW = spatial_representation(keypoints, self.config.unet_size, self.config.keypoint_variance)
         if image_BCHW is not None:
-            picture_BCHW = resize(image_BCHW, self.config.unet_size) * 2 - 1
-            maps_BCHW = torch.cat((maps_BCHW, picture_BCHW), dim=1)
-        features_BCHW = self.body(maps_BCHW)
-        content_BNC = self.cells(self.content(features_BCHW))
-        grid = self.config.grid_size
-        centres_NC = cell_centres(grid, grid, keypoints.locations_BKC).reshape(-1, 2)
-        if canonical_KC is None:
-            position_BNC = centres_NC.expand(content_BNC.shape[0], -1, -1)
-            return Located(content_BNC, position_BNC, torch.zeros_like(position_BNC[..., 0]))
-        motion_BCHW = self.motion(features_BCHW).float()
-        still_BCHW = motion_BCHW.new_full((motion_BCHW.shape[0], 1, *motion_BCHW.shape[2:]), STILL_LOGIT)
-        num_keypoints = self.config.num_keypoints
-        share_BKHW = torch.cat((motion_BCHW[:, :num_keypoints], still_BCHW), dim=1).softmax(1)
-        move_BKC = canonical_KC - keypoints.locations_BKC
-        moved_BCHW = torch.einsum("bkhw,bkc->bchw", share_BKHW[:, :num_keypoints], move_BKC)
-        moved_BCHW = moved_BCHW + FREE_MOTION * torch.tanh(motion_BCHW[:, num_keypoints : num_keypoints + 2])
-        position_BNC = centres_NC + self.cells(moved_BCHW)
-        return Located(
-            content_BNC, position_BNC, self.cells(motion_BCHW[:, num_keypoints + 2 : num_keypoints + 3])[..., 0]
-        )
+            maps_BCHW = torch.cat((maps_BCHW, resize(image_BCHW, self.config.unet_size) * 2 - 1), dim=1)
+        features_BCHW: Tensor = self.body(maps_BCHW)
+        return features_BCHW
 
     def cells(self, maps_BCHW: Tensor) -> Tensor:
         """Bring maps to the attention's grid and flatten it, (B, N, C)."""
@@ -111,24 +108,59 @@ class QueryNetwork(CellNetwork):
     """Query from driving keypoints alone."""
 
     def __init__(self, config: CodecConfig, content_dim: int) -> None:
-        super().__init__(config, 0, content_dim)
+        super().__init__(config, 0, content_dim, config.num_keypoints + 2)
 
-    def forward(self, keypoints: Keypoints, canonical_KC: Tensor | None) -> Located:
-        """Describe the cells of the picture to be made; see ``locate``."""
-        return self.locate(keypoints, canonical_KC, None)
+    def forward(self, keypoints: Keypoints) -> Query:
+        """Describe the cells of the picture to be made."""
+        features_BCHW = self.features(keypoints, None)
+        content_BNC = self.cells(self.content(features_BCHW))
+        if not self.config.keypoint_motion:
+            return Query(content_BNC, None, None)
+        motion_BCHW = self.motion(features_BCHW).float()
+        logits_BKHW = motion_BCHW[:, :-2] + nearness(keypoints.locations_BKC, self.config.unet_size)
+        still_BKHW = torch.full_like(logits_BKHW[:, :1], -FALLOFF * math.log(STILL_DISTANCE**2))
+        shares_BKHW = torch.cat((logits_BKHW, still_BKHW), dim=1).softmax(1)[:, :-1]
+        free_BCHW = FREE_MOTION * torch.tanh(motion_BCHW[:, -2:])
+        return Query(content_BNC, self.cells(shares_BKHW), self.cells(free_BCHW))
 
 
 class KeyNetwork(CellNetwork):
     """Key from source keypoints and source image."""
 
     def __init__(self, config: CodecConfig, content_dim: int) -> None:
-        super().__init__(config, 3, content_dim)
+        super().__init__(config, 3, content_dim, 3)
 
-    def forward(self, keypoints: Keypoints, canonical_KC: Tensor | None, image_BCHW: Tensor) -> Located:
-        """Describe the cells of a source picture; see ``locate``."""
-        return self.locate(keypoints, canonical_KC, image_BCHW)
+    def forward(self, keypoints: Keypoints, image_BCHW: Tensor) -> Key:
+        """Describe the cells of source pictures, (B, 3, S, S) in [0, 1]."""
+        features_BCHW = self.features(keypoints, image_BCHW)
+        content_BNC = self.cells(self.content(features_BCHW))
+        grid = self.config.grid_size
+        centres_BNC = cell_centres(grid, grid, keypoints.locations_BKC).reshape(1, -1, 2)
+        centres_BNC = centres_BNC.expand(content_BNC.shape[0], -1, -1)
+        if not self.config.keypoint_motion:
+            return Key(content_BNC, centres_BNC, torch.zeros_like(centres_BNC[..., 0]))
+        motion_BNC = self.cells(self.motion(features_BCHW).float())
+        return Key(content_BNC, centres_BNC + FREE_MOTION * torch.tanh(motion_BNC[..., :2]), motion_BNC[..., 2])
 
 
-def canonical_places(config: CodecConfig) -> Tensor:
-    """Return where the canonical places of the keypoints start: their anchors, (K, 2)."""
-    return anchors(config.num_keypoints)
+def nearness(locations_BKC: Tensor, size: int) -> Tensor:
+    """Return logits of the inverse distance of each cell from each keypoint, to a power, (B, K, size, size)."""
+    centres_HWC = cell_centres(size, size, locations_BKC)
+    squared_BKHW = (centres_HWC - locations_BKC[:, :, None, None]).square().sum(-1)
+    return -FALLOFF * torch.log(squared_BKHW + NEAREST**2)
+
+
+def expected_positions(query: Query, driving_BKC: Tensor, reference_BRKC: Tensor, grid: int) -> Tensor:
+    """Return where each cell is expected in each reference, (B, R, N, 2).
+
+    Args:
+        query: with shares.
+        driving_BKC: driving keypoints.
+        reference_BRKC: keypoints of the references.
+        grid: cells of the attention's grid, each way.
+    """
+    if query.shares_BNK is None or query.free_BNC is None:
+        raise ValueError("this query has no keypoint motion")
+    centres_NC = cell_centres(grid, grid, driving_BKC).reshape(-1, 2)
+    move_BRKC = reference_BRKC - driving_BKC[:, None]
+    return centres_NC + query.shares_BNK[:, None] @ move_BRKC + query.free_BNC[:, None]
