@@ -15,7 +15,7 @@
        v                                                                                     ^
      [6 rtc.payload] ---------> [7 aiortc: RTP, SRTP, RTCP] ----------------------> [6 rtc.payload]
 
-``Encoder`` runs 2 to 5, ``Decoder`` 5 to 3 and 8, ``codec.rtc.register`` puts both into aiortc.
+``Encoder`` runs 2 to 5, ``Decoder`` 5 to 3 and 8, ``register`` puts both into aiortc.
 """
 
 from codec.config import CodecConfig, preset
@@ -24,15 +24,19 @@ from codec.encoder import Encoder
 from codec.errors import WarpcallError
 from codec.loading import Model, load_model, random_model
 from codec.references import ReferenceSet
+from codec.rtc import Plugin, register, unregister
 
 __all__ = [
     "CodecConfig",
     "Decoder",
     "Encoder",
     "Model",
+    "Plugin",
     "ReferenceSet",
     "WarpcallError",
     "load_model",
     "preset",
     "random_model",
+    "register",
+    "unregister",
 ]
