@@ -19,6 +19,8 @@ class LossWeights:
     """L1 distance of the carried pixels alone: keeps the correspondences honest."""
     perceptual: float = 0.5
     """VGG features' L1 distance over a pyramid."""
+    face_emphasis: float = 4.0
+    """How much more the pixel losses weigh at a taught keypoint (lips, lids) than far from all; 0 weighs evenly."""
     equivariance: float = 10.0
     """Keypoints under a random thin-plate spline (FOMM, section 3.1)."""
     landmarks: float = 20.0

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from codec.model.grid import cell_centres, sample
+from codec.model.grid import cell_centres, gaussians, sample
 
 AFFINE_DEVIATION = 0.05
 CONTROL_DEVIATION = 0.005
 CONTROL_POINTS = 5
+FACE_VARIANCE = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,12 @@ class ThinPlateSpline:
 def equivariance_loss(locations_BKC: Tensor, deformed_BKC: Tensor, spline: ThinPlateSpline) -> Tensor:
     """L1 distance between keypoints and the back-deformed keypoints of the deformed image."""
     return (locations_BKC - spline(deformed_BKC)).abs().mean()
+
+
+def face_weight(landmarks_BLC: Tensor, size: int, emphasis: float) -> Tensor:
+    """Return weights of pixels, (B, 1, size, size): 1 far from all landmarks, 1 + ``emphasis`` at one."""
+    near_BLHW = gaussians(landmarks_BLC, size, FACE_VARIANCE)
+    return 1 + emphasis * near_BLHW.amax(1, keepdim=True)
 
 
 def landmark_loss(locations_BKC: Tensor, landmarks_BLC: Tensor) -> Tensor:

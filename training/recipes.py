@@ -23,7 +23,14 @@ def compact_256_small() -> TrainConfig:
 
 def compact_256_full() -> TrainConfig:
     """Return the second leg of the embedded default: 256x256 pictures."""
-    return TrainConfig(codec=compact_256(), picture_size=256, batch_size=8, learning_rate=2e-4, steps=100_000)
+    return TrainConfig(
+        codec=compact_256(),
+        picture_size=256,
+        perceptual_sizes=(128,),
+        batch_size=8,
+        learning_rate=2e-4,
+        steps=100_000,
+    )
 
 
 def paper_256_recipe() -> TrainConfig:

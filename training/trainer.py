@@ -25,7 +25,7 @@ from codec.model.weights import load_weights, save_weights
 from codec.structs import Keypoints
 from training.config import RunPaths, TrainConfig
 from training.dataset import Batch, FrameStore, Sampler
-from training.losses import ThinPlateSpline, equivariance_loss, landmark_loss, spread_loss
+from training.losses import ThinPlateSpline, equivariance_loss, face_weight, landmark_loss, spread_loss
 from training.perceptual import PerceptualLoss, VggFeatures, load_vgg
 from training.picture import save_training_picture
 
@@ -152,21 +152,24 @@ class Trainer:
         dropped_BM = torch.rand(memory.keys_BMD.shape[:2], generator=self.draws) < config.key_dropout
         dropped_BM[:, num_references * self.codec.grid_size**2 :] = False
         generated = self.model(keypoints[:num_samples], memory, dropped_BM.to(self.device))
+        weight_BCHW: Tensor | float = 1.0
+        num_taught = 0
         losses = {
-            "pixel": weights.pixel * (generated.image_BCHW - driving_BCHW).abs().mean(),
             "perceptual": weights.perceptual * self.perceptual(generated.image_BCHW, driving_BCHW),
             "equivariance": weights.equivariance
             * equivariance_loss(exact.locations_BKC[:num_samples], deformed.locations_BKC, spline),
         }
-        num_taught = 0
         if batch.landmarks_BSLC is not None:
             num_taught = batch.landmarks_BSLC.shape[2]
             landmarks_BSLC = batch.landmarks_BSLC.to(self.device)
             landmarks_NLC = torch.cat((landmarks_BSLC[:, 0], landmarks_BSLC[:, 1:].flatten(0, 1)))
             losses["landmarks"] = weights.landmarks * landmark_loss(exact.locations_BKC, landmarks_NLC)
+            taught_BKC = exact.locations_BKC[:num_samples, :num_taught].detach()
+            weight_BCHW = face_weight(taught_BKC, config.picture_size, weights.face_emphasis)
         losses["spread"] = weights.spread * spread_loss(exact.locations_BKC, weights.spread_distance, num_taught)
+        losses["pixel"] = weights.pixel * (weight_BCHW * (generated.image_BCHW - driving_BCHW).abs()).mean()
         if generated.warped_BCHW is not None:
-            losses["warped"] = weights.warped * (generated.warped_BCHW - driving_BCHW).abs().mean()
+            losses["warped"] = weights.warped * (weight_BCHW * (generated.warped_BCHW - driving_BCHW).abs()).mean()
         return StepResult(losses, generated, exact)
 
     def learning_rate(self) -> float:

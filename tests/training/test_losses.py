@@ -7,7 +7,7 @@ import torch
 
 from codec.errors import TrainingError
 from codec.model.grid import cell_centres
-from training.losses import ThinPlateSpline, equivariance_loss, landmark_loss, spread_loss
+from training.losses import ThinPlateSpline, equivariance_loss, face_weight, landmark_loss, spread_loss
 from training.perceptual import PerceptualLoss, VggFeatures, load_vgg
 from training.trainer import quantise_straight_through, round_to_bins
 
@@ -59,6 +59,12 @@ def test_unknown_landmarks_count_nothing_and_give_no_gradient() -> None:
     assert locations.grad is not None
     assert torch.isfinite(locations.grad).all()
     assert float(locations.grad[0, 1:].abs().sum()) == 0
+
+
+def test_pixels_weigh_more_at_a_landmark() -> None:
+    weight = face_weight(torch.tensor([[[0.0, 0.0]]]), 33, 4.0)
+    assert float(weight[0, 0, 16, 16]) == pytest.approx(5)
+    assert float(weight[0, 0, 0, 0]) == pytest.approx(1)
 
 
 def test_rounding_is_the_bitstreams(tiny_config: object) -> None:
