@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import av
 import numpy as np
@@ -73,25 +73,25 @@ def call(config: DemoConfig, folder: Path) -> Call:
     Raises:
         SignallingError: one of them failed; the message holds its last line.
     """
-    weights = [] if config.weights is None else ["--weights", str(config.weights)]
-    record = config.out / "received.mp4"
+    weights = [] if config.weights is None else ["--weights", str(config.weights.resolve())]
+    duration = [] if config.duration is None else ["--duration", str(config.duration)]
     receiver = start(
-        "receiver", "--sources", str(config.sources), "--port", "0", "--once", "--record", str(record),
-        "--report", str(folder / "receiver.json"), "--dump", str(folder / "receiver.npz"), *weights,
+        folder, "receiver", "--sources", str(config.sources.resolve()), "--port", "0", "--once",
+        "--record", str((config.out / "received.mp4").resolve()), "--report", str(folder / "receiver.json"),
+        "--dump", str(folder / "receiver.npz"), *weights,
     )  # fmt: skip
     try:
-        url = wait_for_url(receiver)
-        duration = [] if config.duration is None else ["--duration", str(config.duration)]
         sender = start(
-            "sender", "--video", str(config.video), "--peer", url, "--report", str(folder / "sender.json"),
-            "--dump", str(folder / "sender.npz"), *weights, *duration,
+            folder, "sender", "--video", str(config.video.resolve()), "--peer", wait_for_url(receiver),
+            "--report", str(folder / "sender.json"), "--dump", str(folder / "sender.npz"), *weights, *duration,
         )  # fmt: skip
-        finish("sender", sender)
-        finish("receiver", receiver)
+        try:
+            finish(sender)
+        finally:
+            stop(sender)
+        finish(receiver)
     finally:
-        if receiver.poll() is None:
-            receiver.terminate()
-            receiver.wait(30)
+        stop(receiver)
     return Call(
         read_dump(folder / "sender.npz"),
         read_dump(folder / "receiver.npz"),
@@ -100,26 +100,34 @@ def call(config: DemoConfig, folder: Path) -> Call:
     )
 
 
-def start(program: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start one of our programs; its lines are read from a file, so that no pipe fills up."""
-    log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - lives as long as the process
-    process = subprocess.Popen(
-        [sys.executable, "-m", program, *arguments], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, text=True
-    )
-    process.stdout = log
-    return process
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One of our programs, running; its lines go to a file, so that no pipe fills up."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def output(self) -> str:
+        """Return all that it has printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def last_line(self) -> str:
+        """Return the last line that is not empty."""
+        return ([line for line in self.output().splitlines() if line.strip()] or ["no word"])[-1]
 
 
-def output(process: subprocess.Popen[str]) -> str:
-    """Return all that a process has printed so far."""
-    log: IO[str] | None = process.stdout
-    if log is None:
-        return ""
-    log.seek(0)
-    return log.read()
+def start(folder: Path, name: str, *arguments: str) -> Program:
+    """Start one of our programs; its log goes to ``folder``."""
+    log = folder / f"{name}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", name, *arguments], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT
+        )
+    return Program(name, process, log)
 
 
-def wait_for_url(receiver: subprocess.Popen[str]) -> str:
+def wait_for_url(receiver: Program) -> str:
     """Return the WHIP address that the receiver prints.
 
     Raises:
@@ -127,33 +135,34 @@ def wait_for_url(receiver: subprocess.Popen[str]) -> str:
     """
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
-        for word in output(receiver).split():
+        for word in receiver.output().split():
             if word.startswith("http://") and word.endswith("/whip"):
                 return word
-        if receiver.poll() is not None:
+        if receiver.process.poll() is not None:
             break
         time.sleep(0.1)
-    raise SignallingError(f"the receiver did not start: {last_line(output(receiver))}")
+    raise SignallingError(f"the receiver did not start: {receiver.last_line()}")
 
 
-def finish(program: str, process: subprocess.Popen[str]) -> None:
-    """Wait for a process.
+def finish(program: Program) -> None:
+    """Wait for a program.
 
     Raises:
         SignallingError: it failed.
     """
     try:
-        code = process.wait(300)
+        code = program.process.wait(300)
     except subprocess.TimeoutExpired as error:
-        process.terminate()
-        raise SignallingError(f"the {program} did not end") from error
+        raise SignallingError(f"the {program.name} did not end") from error
     if code:
-        raise SignallingError(f"the {program} ended with {code}: {last_line(output(process))}")
+        raise SignallingError(f"the {program.name} ended with {code}: {program.last_line()}")
 
 
-def last_line(text: str) -> str:
-    """Return the last line that is not empty."""
-    return ([line for line in text.splitlines() if line.strip()] or ["no word"])[-1]
+def stop(program: Program) -> None:
+    """End a program that still runs."""
+    if program.process.poll() is None:
+        program.process.terminate()
+        program.process.wait(30)
 
 
 def read_dump(path: Path) -> dict[int, Frames]:

@@ -80,6 +80,8 @@ class TrainCommand:
     """Steps of the whole run, instead of the recipe's."""
     batch_size: int | None = None
     """Samples a step, instead of the recipe's."""
+    decay_steps: int | None = None
+    """Last steps, over which the learning rate falls to a tenth, instead of the recipe's."""
     learning_rate: float | None = None
     """Adam's step size, instead of the recipe's."""
     time_limit: float = float("inf")
@@ -100,7 +102,7 @@ class TrainCommand:
         config = recipe(self.recipe)
         overrides = {
             name: getattr(self, name)
-            for name in ("steps", "batch_size", "learning_rate")
+            for name in ("steps", "decay_steps", "batch_size", "learning_rate")
             if getattr(self, name) is not None
         }
         config = dataclasses.replace(config, **overrides)
