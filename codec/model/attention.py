@@ -33,7 +33,7 @@ from codec.model.query_key import Key, Query
 
 NUM_FREQUENCIES = 8
 NEIGHBOUR_GAP = 3.0
-EXTRA_GAP = 5.0
+EXTRA_GAP = 8.0
 
 
 class CrossModalAttention(nn.Module):
@@ -56,7 +56,7 @@ class CrossModalAttention(nn.Module):
             self.extra_keys_ED = nn.Parameter(torch.randn(config.num_extra_keys, self.content_dim) * 0.02)
             self.extra_values_EV = nn.Parameter(torch.randn(config.num_extra_keys, config.value_dim) * 0.02)
         if config.num_extra_keys and config.keypoint_motion:
-            self.extra_bias = nn.Parameter(torch.tensor(2 * NUM_FREQUENCIES * amplitude - EXTRA_GAP))
+            self.extra_offset = nn.Parameter(torch.zeros(()))
         if config.residual_connection:
             joined = 3 + 2 * self.content_dim
             self.residual = nn.Sequential(
@@ -109,8 +109,9 @@ class CrossModalAttention(nn.Module):
         batch = keys_BMD.shape[0]
         extra_keys_ED: Tensor = self.extra_keys_ED
         if self.config.keypoint_motion:
-            bias_E1 = self.extra_bias.expand(extra_keys_ED.shape[0], 1)
-            extra_keys_ED = torch.cat((extra_keys_ED, bias_E1), dim=-1)
+            best_match = 2 * self.log_amplitude_F.exp().sum()
+            bias = best_match - EXTRA_GAP + self.extra_offset
+            extra_keys_ED = torch.cat((extra_keys_ED, bias.expand(extra_keys_ED.shape[0], 1)), dim=-1)
             extra_keys_ED = F.pad(extra_keys_ED, (0, keys_BMD.shape[-1] - extra_keys_ED.shape[-1]))
         extra_values_EV = F.pad(self.extra_values_EV, (0, values_BMV.shape[-1] - self.config.value_dim))
         return (

@@ -14,6 +14,13 @@ def normalisation(channels: int, batch_norm: bool) -> nn.Module:
     return nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
 
 
+def start_near_zero(conv: nn.Conv2d) -> None:
+    """Let a conv begin with hardly any output: its branch starts as if it were not there."""
+    nn.init.normal_(conv.weight, std=1e-3)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+
+
 class DownBlock(nn.Module):
     """Halve height and width: 3x3 conv, norm, ReLU, 2x2 max-pool."""
 
@@ -49,8 +56,7 @@ class ResBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.norm2 = normalisation(channels, batch_norm)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.normal_(self.conv2.weight, std=1e-3)
-        nn.init.zeros_(self.conv2.bias) if self.conv2.bias is not None else None
+        start_near_zero(self.conv2)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""

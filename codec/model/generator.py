@@ -32,8 +32,9 @@ from codec.model.values import ValueEncoder
 from codec.structs import Keypoints
 
 ALIKE_SHARPNESS = 250.0
+SHAPE_SCALE = 6.0
 ALIKE_EVERYWHERE = 0.1
-SMALLEST_SHARE = 1e-3
+SMALLEST_SHARE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +210,9 @@ class Generator(nn.Module):
     def alikeness(self, keypoints: Keypoints, locations_BRKC: Tensor) -> Tensor:
         """Say how much each cell prefers each reference: the one whose keypoints near the cell are most alike.
 
-        Minus the squared distances of driving from reference keypoints, each weighted by a learned sharpness and by how
-        near it is to the cell; far ones count a little everywhere. A mouth is so taken from where the mouth is alike.
+        Minus the squared distances of driving from reference keypoints, less their common shift, which warping makes
+        good (a head that has moved aside is no worse a source; one with another mouth is). Each is weighted by a
+        learned sharpness and by how near it is to the cell; far ones count a little everywhere.
 
         Args:
             keypoints: of the driving picture.
@@ -221,7 +223,9 @@ class Generator(nn.Module):
         """
         if not self.config.keypoint_motion:
             return locations_BRKC.new_zeros(())
-        squared_BRK = (locations_BRKC - keypoints.locations_BKC[:, None]).square().sum(-1)
+        difference_BRKC = locations_BRKC - keypoints.locations_BKC[:, None]
+        shape_BRKC = difference_BRKC - difference_BRKC.mean(2, keepdim=True)
+        squared_BRK = SHAPE_SCALE * shape_BRKC.square().sum(-1)
         near_BKHW = gaussians(keypoints.locations_BKC, self.config.grid_size, self.config.keypoint_variance)
         weight_BKN = near_BKHW.flatten(2) + self.log_everywhere.exp()
         unlike_BRN = (squared_BRK * self.log_sharpness_K.exp()) @ weight_BKN
@@ -237,7 +241,7 @@ class Generator(nn.Module):
         if num_references == 1:
             only_BCHW: Tensor = sampled_BRCHW[:, 0]
             return only_BCHW
-        fine_BRHW = resize(shares_BRHW, size).clamp(min=SMALLEST_SHARE)
-        fine_BRHW = fine_BRHW / fine_BRHW.sum(1, keepdim=True)
+        own_BRHW = shares_BRHW.clamp(min=SMALLEST_SHARE)
+        fine_BRHW = resize(own_BRHW / own_BRHW.sum(1, keepdim=True), size)
         mixed_BCHW: Tensor = (sampled_BRCHW * fine_BRHW[:, :, None]).sum(1)
         return mixed_BCHW

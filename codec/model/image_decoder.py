@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.config import CodecConfig
-from codec.model.blocks import ResBlock, UpBlock, normalisation
+from codec.model.blocks import ResBlock, UpBlock, normalisation, start_near_zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,7 @@ class ImageDecoder(nn.Module):
             last, 16 if config.warped_pixels else 3, 3 if config.warped_pixels else 7, padding="same"
         )
         if config.warped_pixels:
-            nn.init.normal_(self.paint.weight, std=1e-3)
-            nn.init.zeros_(self.paint.bias) if self.paint.bias is not None else None
+            start_near_zero(self.paint)
 
     def forward(self, features_BCHW: Tensor, warped_BCHW: Tensor | None) -> Painted:
         """Paint the picture.

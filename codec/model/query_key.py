@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from codec.config import CodecConfig
+from codec.model.blocks import start_near_zero
 from codec.model.grid import cell_centres, resize
 from codec.model.keypoints import spatial_representation
 from codec.model.unet import UNet
@@ -88,8 +89,7 @@ class CellNetwork(nn.Module):
         self.content = nn.Conv2d(self.body.out_channels, content_dim, 1)
         if config.keypoint_motion:
             self.motion = nn.Conv2d(self.body.out_channels, motion_dim, 3, padding=1)
-            nn.init.normal_(self.motion.weight, std=1e-3)
-            nn.init.zeros_(self.motion.bias) if self.motion.bias is not None else None
+            start_near_zero(self.motion)
 
     def features(self, keypoints: Keypoints, image_BCHW: Tensor | None) -> Tensor:
         """Run the U-net over the keypoints' Gaussians, and the picture where there is one."""

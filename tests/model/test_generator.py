@@ -55,11 +55,41 @@ def test_the_reference_with_the_driving_pose_is_preferred(tiny_config: CodecConf
     generator = Generator(tiny_config).eval()
     images = picture(64, batch=2)
     keypoints = generator.detect(images)
-    moved = Keypoints(keypoints.locations_BKC[1:] + 0.3, keypoints.strengths_BK[1:])
-    references = [generator.encode_reference(images[:1], keypoints[:1]), generator.encode_reference(images[1:], moved)]
+    turned = Keypoints(keypoints.locations_BKC[1:] * 1.3, keypoints.strengths_BK[1:])
+    references = [generator.encode_reference(images[:1], keypoints[:1]), generator.encode_reference(images[1:], turned)]
     shares = generator(keypoints[:1], generator.combine(references)).shares_BRHW
     assert shares is not None
     assert shares[0, 0].mean() > 3 * shares[0, 1].mean()
+
+
+def test_pixels_are_mixed_as_before_when_extra_keys_take_nearly_all(tiny_config: CodecConfig) -> None:
+    torch.manual_seed(0)
+    generator = Generator(tiny_config).eval()
+    images = picture(64, batch=2)
+    keypoints = generator.detect(images)
+    turned = Keypoints(keypoints.locations_BKC[1:] * 1.2, keypoints.strengths_BK[1:])
+    references = [generator.encode_reference(images[:1], keypoints[:1]), generator.encode_reference(images[1:], turned)]
+    with torch.no_grad():
+        before = generator(keypoints[:1], generator.combine(references))
+        generator.attention.extra_offset += 16
+        after = generator(keypoints[:1], generator.combine(references))
+    assert before.shares_BRHW is not None
+    assert after.shares_BRHW is not None
+    assert before.warped_BCHW is not None
+    assert after.warped_BCHW is not None
+    assert float(after.shares_BRHW.sum(1).max()) < 0.05 < float(before.shares_BRHW.sum(1).min())
+    assert torch.allclose(before.warped_BCHW, after.warped_BCHW, atol=0.02)
+
+
+def test_a_shift_of_the_whole_face_does_not_change_which_reference_is_preferred(tiny_model: Model) -> None:
+    generator = tiny_model.generator
+    keypoints = generator.detect(picture(64, batch=1))
+    shifted = keypoints.locations_BKC + 0.2
+    other = keypoints.locations_BKC * 1.3
+    locations = torch.stack((shifted, other), dim=1)
+    alike = generator.alikeness(keypoints, locations)
+    assert (alike[..., 0] == 0).all()
+    assert (alike[..., 1] < 0).all()
 
 
 @pytest.mark.parametrize("which", ["tiny", "paper"])
