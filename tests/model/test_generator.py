@@ -71,7 +71,7 @@ def test_pixels_are_mixed_as_before_when_extra_keys_take_nearly_all(tiny_config:
     references = [generator.encode_reference(images[:1], keypoints[:1]), generator.encode_reference(images[1:], turned)]
     with torch.no_grad():
         before = generator(keypoints[:1], generator.combine(references))
-        generator.attention.extra_offset += 16
+        generator.attention.extra_offset.add_(16)
         after = generator(keypoints[:1], generator.combine(references))
     assert before.shares_BRHW is not None
     assert after.shares_BRHW is not None
