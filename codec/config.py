@@ -78,6 +78,10 @@ class CodecConfig:
     """Look for each cell where its keypoints have moved to in each reference (ours, see ``model.query_key``)."""
     warped_pixels: bool = False
     """Carry the references' own pixels along the attention's correspondences (ours, see ``model.generator``)."""
+    still_background: bool = False
+    """Carry them in two layers, the speaker before what stands still (ours, see ``model.background``)."""
+    sampling: str = "bilinear"
+    """How carried pixels are interpolated: "bilinear", or "bicubic", which blurs less."""
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -98,6 +102,10 @@ class CodecConfig:
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ConfigError(f"{field} is {value}; it must lie in [{low}, {high}]")
+        if self.sampling not in ("bilinear", "bicubic"):
+            raise ConfigError(f'sampling is {self.sampling!r}; it must be "bilinear" or "bicubic"')
+        if self.still_background and not self.warped_pixels:
+            raise ConfigError("still_background is True; it needs warped_pixels")
         if self.attention_stride not in (2, 4, 8, 16):
             raise ConfigError(f"attention_stride is {self.attention_stride}; it must be 2, 4, 8 or 16")
         for field, multiple in (
@@ -157,6 +165,11 @@ def compact_256() -> CodecConfig:
     )
 
 
+def compact_512() -> CodecConfig:
+    """Return the embedded default for pictures of 512x512: detector, attention's grid and bitstream are the same."""
+    return dataclasses.replace(compact_256(), name="compact-512", image_size=512, attention_stride=16)
+
+
 def paper_256() -> CodecConfig:
     """Return the paper's network at 256x256."""
     return CodecConfig(name="paper-256")
@@ -174,6 +187,7 @@ def paper_384() -> CodecConfig:
 
 PRESETS = {
     "compact-256": compact_256,
+    "compact-512": compact_512,
     "paper-256": paper_256,
     "paper-512": paper_512,
     "paper-384": paper_384,

@@ -36,10 +36,10 @@ def gaussians(points_BKC: Tensor, size: int, variance: float) -> Tensor:
     return torch.exp(-0.5 * difference_BKHWC.square().sum(-1) / variance)
 
 
-def sample(image_BCHW: Tensor, grid_BHWC: Tensor) -> Tensor:
-    """Sample an image at the points of a grid, bilinearly; outside, the border repeats."""
+def sample(image_BCHW: Tensor, grid_BHWC: Tensor, mode: str = "bilinear") -> Tensor:
+    """Sample an image at the points of a grid, bilinearly or by "bicubic" mode; outside, the border repeats."""
     return F.grid_sample(
-        image_BCHW, grid_BHWC.to(image_BCHW.dtype), mode="bilinear", padding_mode="border", align_corners=False
+        image_BCHW, grid_BHWC.to(image_BCHW.dtype), mode=mode, padding_mode="border", align_corners=False
     )
 
 

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from codec.config import CodecConfig
+from codec.errors import ConfigError
+from codec.model.background import MatteNetwork, pull_push, still_backgrounds
+from codec.model.generator import Generator
+from codec.structs import Keypoints
+
+
+@pytest.fixture(scope="session")
+def layered_config(tiny_config: CodecConfig) -> CodecConfig:
+    return dataclasses.replace(tiny_config, still_background=True, sampling="bicubic")
+
+
+def test_a_fully_known_picture_is_left_as_it_is() -> None:
+    picture = torch.rand(1, 3, 16, 16)
+    assert torch.allclose(pull_push(picture, torch.ones(1, 1, 16, 16)), picture, atol=1e-6)
+    assert torch.allclose(pull_push(picture * 3, torch.full((1, 1, 16, 16), 3.0)), picture, atol=1e-6)
+
+
+def test_a_hole_in_one_colour_is_filled_with_it() -> None:
+    weight = torch.ones(1, 1, 24, 24)
+    weight[:, :, 4:19, 7:20] = 0
+    colour = torch.tensor([0.2, 0.5, 0.9]).view(1, 3, 1, 1)
+    assert torch.allclose(pull_push(colour * weight, weight), colour.expand(1, 3, 24, 24), atol=1e-4)
+
+
+def test_a_hole_takes_the_colour_that_is_nearer() -> None:
+    picture = torch.zeros(1, 1, 32, 32)
+    picture[..., 16:] = 1
+    weight = torch.ones(1, 1, 32, 32)
+    weight[..., 8:24] = 0
+    filled = pull_push(picture * weight, weight)[0, 0, 16]
+    assert float(filled[9]) < 0.35
+    assert float(filled[22]) > 0.65
+
+
+def test_nothing_known_is_no_error() -> None:
+    assert torch.isfinite(pull_push(torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8))).all()
+
+
+def test_what_one_reference_hides_another_shows() -> None:
+    wall = torch.rand(1, 3, 16, 16)
+    images = torch.stack((wall, wall), dim=1)
+    mattes = torch.zeros(1, 2, 1, 16, 16)
+    mattes[:, 0, :, :, :6], mattes[:, 1, :, :, 10:] = 1, 1
+    images = torch.where(mattes > 0, torch.tensor(0.5), images)
+    backgrounds = still_backgrounds(images, mattes)
+    assert torch.allclose(backgrounds, wall[:, None].expand(-1, 2, -1, -1, -1), atol=1e-5)
+
+
+def test_a_reference_at_rest_keeps_its_half_transparent_pixels() -> None:
+    images, mattes = torch.rand(1, 1, 3, 16, 16), torch.full((1, 1, 1, 16, 16), 0.5)
+    assert torch.allclose(still_backgrounds(images, mattes), images, atol=1e-6)
+
+
+def test_an_untrained_matte_is_a_margin_around_the_keypoints(layered_config: CodecConfig) -> None:
+    network = MatteNetwork(layered_config).eval()
+    keypoints = Keypoints(torch.full((1, 20, 2), -0.5), torch.full((1, 20), 0.5))
+    matte = network(keypoints, torch.rand(1, 3, 64, 64))
+    assert matte.shape == (1, 1, 64, 64)
+    assert float(matte[0, 0, 16, 16].detach()) > 0.9
+    assert float(matte[0, 0, 60, 60].detach()) < 0.05
+
+
+def test_a_speaker_moves_and_the_wall_behind_does_not(layered_config: CodecConfig) -> None:
+    torch.manual_seed(0)
+    generator = Generator(layered_config).eval()
+    picture = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8), size=(64, 64), mode="nearest")
+    source = Keypoints(torch.randn(1, 20, 2).clamp(-2, 2) * 0.1, torch.full((1, 20), 0.5))
+    moved = Keypoints(source.locations_BKC + torch.tensor([0.25, 0.0]), source.strengths_BK)
+    with torch.no_grad():
+        generated = generator(moved, generator.combine([generator.encode_reference(picture, source)]))
+    assert generated.warped_BCHW is not None
+    change = (generated.warped_BCHW - picture).abs().mean(1)[0]
+    shifted = (generated.warped_BCHW[..., 28:36, 36:44] - picture[..., 28:36, 28:36]).abs().mean()
+    assert float(change[:2].max()) < 0.02
+    assert float(shifted) < 0.5 * float(change[28:36, 36:44].mean())
+
+
+def test_still_background_needs_warped_pixels(tiny_config: CodecConfig) -> None:
+    with pytest.raises(ConfigError, match="still_background is True; it needs warped_pixels"):
+        dataclasses.replace(tiny_config, still_background=True, warped_pixels=False)
+    with pytest.raises(ConfigError, match="sampling is 'nearest'"):
+        dataclasses.replace(tiny_config, sampling="nearest")
+
+
+def test_gradients_reach_the_matte(layered_config: CodecConfig) -> None:
+    torch.manual_seed(0)
+    generator = Generator(layered_config).train()
+    images = torch.rand(2, 3, 64, 64)
+    keypoints = generator.detect(images)
+    features = [generator.encode_reference(images.flip(0), keypoints), generator.encode_reference(images, keypoints)]
+    generator(keypoints, generator.combine(features)).image_BCHW.square().mean().backward()
+    missing = [name for name, parameter in generator.named_parameters() if parameter.grad is None]
+    assert missing == []
