@@ -170,3 +170,16 @@ def test_resize_keeps_a_gradient_in_place(size: int) -> None:
 def test_presets_build(name: str) -> None:
     generator = Generator(preset(name))
     assert sum(parameter.numel() for parameter in generator.parameters()) > 1_000_000
+
+
+def test_compact_512_shares_all_but_value_encoder_and_decoder_with_compact_256() -> None:
+    small, large = Generator(preset("compact-256")), Generator(preset("compact-512"))
+    shapes = {name: tensor.shape for name, tensor in small.state_dict().items()}
+    other = {name for name, tensor in large.state_dict().items() if shapes.get(name) != tensor.shape}
+    assert {name.split(".")[0] for name in other} == {"decoder"}
+    assert small.config.grid_size == large.config.grid_size
+    picture_512 = picture(512)
+    keypoints = large.eval().detect(picture_512)
+    with torch.no_grad():
+        generated = large(keypoints, large.combine([large.encode_reference(picture_512, keypoints)]))
+    assert generated.image_BCHW.shape == (1, 3, 512, 512)
