@@ -78,12 +78,16 @@ def still_backgrounds(image_BRCHW: Tensor, matte_BRCHW: Tensor) -> Tensor:
         matte_BRCHW: (B, R, 1, S, S) in [0, 1].
 
     Returns:
-        (B, R, 3, S, S): each reference's own background, and where the speaker hides it that of the other references,
-        or what is around. Pixels that are half the speaker's are kept, so that a speaker at rest has no seam.
+        (B, R, 4, S, S): each reference's own background, and where the speaker hides it that of the other references,
+        or what is around. Pixels that are half the speaker's are kept, so that a speaker at rest has no seam. The
+        fourth channel is 1 where the colour is some reference's, and 0 where it is invented.
     """
     still_BRCHW = 1 - matte_BRCHW
-    fill_BCHW = pull_push((still_BRCHW * image_BRCHW).sum(1), still_BRCHW.sum(1))
-    return torch.lerp(fill_BCHW[:, None], image_BRCHW, (KEPT * still_BRCHW).clamp(max=1))
+    seen_BCHW = still_BRCHW.sum(1)
+    fill_BCHW = pull_push((still_BRCHW * image_BRCHW).sum(1), seen_BCHW)
+    own_BRCHW = torch.lerp(fill_BCHW[:, None], image_BRCHW, (KEPT * still_BRCHW).clamp(max=1))
+    known_BCHW = (KEPT * seen_BCHW).clamp(max=1)
+    return torch.cat((own_BRCHW, known_BCHW[:, None].expand_as(matte_BRCHW)), dim=2)
 
 
 def pull_push(weighted_BCHW: Tensor, weight_BCHW: Tensor) -> Tensor:

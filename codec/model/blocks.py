@@ -14,9 +14,9 @@ def normalisation(channels: int, batch_norm: bool) -> nn.Module:
     return nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
 
 
-def start_near_zero(conv: nn.Conv2d) -> None:
+def start_near_zero(conv: nn.Conv2d, deviation: float = 1e-3) -> None:
     """Let a conv begin with hardly any output: its branch starts as if it were not there."""
-    nn.init.normal_(conv.weight, std=1e-3)
+    nn.init.normal_(conv.weight, std=deviation)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
 
@@ -35,16 +35,18 @@ class DownBlock(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Double height and width: 3x3 conv, norm, ReLU, 2x bilinear."""
+    """Double height and width: 3x3 conv, norm, ReLU (with a leak, where one is given), 2x bilinear."""
 
-    def __init__(self, in_channels: int, out_channels: int, batch_norm: bool) -> None:
+    def __init__(self, in_channels: int, out_channels: int, batch_norm: bool, leak: float = 0.0) -> None:
         super().__init__()
+        self.leak = leak
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.norm = normalisation(out_channels, batch_norm)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C', 2 H, 2 W)."""
-        return F.interpolate(F.relu(self.norm(self.conv(x_BCHW))), scale_factor=2, mode="bilinear", align_corners=False)
+        y_BCHW = F.leaky_relu(self.norm(self.conv(x_BCHW)), self.leak)
+        return F.interpolate(y_BCHW, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class ResBlock(nn.Module):

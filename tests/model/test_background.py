@@ -51,12 +51,21 @@ def test_what_one_reference_hides_another_shows() -> None:
     mattes[:, 0, :, :, :6], mattes[:, 1, :, :, 10:] = 1, 1
     images = torch.where(mattes > 0, torch.tensor(0.5), images)
     backgrounds = still_backgrounds(images, mattes)
-    assert torch.allclose(backgrounds, wall[:, None].expand(-1, 2, -1, -1, -1), atol=1e-5)
+    assert torch.allclose(backgrounds[:, :, :3], wall[:, None].expand(-1, 2, -1, -1, -1), atol=1e-5)
+    assert (backgrounds[:, :, 3] == 1).all()
+
+
+def test_what_all_references_hide_is_marked_as_invented() -> None:
+    images, mattes = torch.rand(1, 2, 3, 16, 16), torch.zeros(1, 2, 1, 16, 16)
+    mattes[..., 4:9] = 1
+    known = still_backgrounds(images, mattes)[:, :, 3]
+    assert (known[..., 4:9] == 0).all()
+    assert (known[..., 9:] == 1).all()
 
 
 def test_a_reference_at_rest_keeps_its_half_transparent_pixels() -> None:
     images, mattes = torch.rand(1, 1, 3, 16, 16), torch.full((1, 1, 1, 16, 16), 0.5)
-    assert torch.allclose(still_backgrounds(images, mattes), images, atol=1e-6)
+    assert torch.allclose(still_backgrounds(images, mattes)[:, :, :3], images, atol=1e-6)
 
 
 def test_an_untrained_matte_is_a_margin_around_the_keypoints(layered_config: CodecConfig) -> None:
