@@ -5,7 +5,8 @@ Ours, when ``warped_pixels`` is on: the picture made of the references' own pixe
 Detail that is carried need not be painted. Gain and paint start at 1 and all but 0. (Blending by a mask failed: while
 the paint is still grey the mask saturates at "carry" within forty steps, and the painter gets no gradient any more.
 So did starting with paint of .02: it does harm at first, and the network learns to shut its ReLUs for good, 9 in 10 of
-the last map's after 500 steps; hence the leak.) With ``still_background`` the carried picture has a fourth channel that
+the last map's after 500 steps; hence the leak. Nor may Adam's first steps, all of one size, paint much: hence the
+scale.) With ``still_background`` the carried picture has a fourth channel that
 says where it is invented.
 
 Shape legend: B batch, C channels, H height, W width.
@@ -24,6 +25,7 @@ from codec.model.blocks import ResBlock, UpBlock, normalisation, start_near_zero
 
 LEAK = 0.2
 PAINT_DEVIATION = 1e-5
+PAINT_SCALE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class ImageDecoder(nn.Module):
         channels = 4 if config.still_background else 3
         carried = channels * config.attention_stride**2 if config.warped_pixels else 0
         leak = LEAK if config.still_background else 0.0
-        self.leak = leak
+        self.leak, self.scale = leak, PAINT_SCALE if config.still_background else 1.0
         self.enter = nn.Conv2d(config.value_dim + carried, width, 1)
         self.blocks = nn.Sequential(*(ResBlock(width, norm) for _ in range(config.decoder_blocks)))
         ups, mixes = [], []
@@ -91,6 +93,6 @@ class ImageDecoder(nn.Module):
         for level, (up, mix, norm) in enumerate(zip(self.ups, self.mixes, self.norms, strict=True)):
             carried_BCHW = F.pixel_unshuffle(signed_BCHW, stride >> (level + 1))
             x_BCHW = F.leaky_relu(norm(mix(torch.cat((up(x_BCHW), carried_BCHW), dim=1))), self.leak)
-        painted_BCHW = F.pixel_shuffle(self.paint(x_BCHW).float(), 2)
+        painted_BCHW = F.pixel_shuffle(self.scale * self.paint(x_BCHW).float(), 2)
         carry_BCHW = 2 * torch.sigmoid(painted_BCHW[:, 3:])
         return Painted(carry_BCHW * warped_BCHW[:, :3] + painted_BCHW[:, :3], carry_BCHW)
