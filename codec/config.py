@@ -76,6 +76,8 @@ class CodecConfig:
     """Start each keypoint's heat map around an anchor of its own (ours; the paper has none)."""
     keypoint_motion: bool = False
     """Look for each cell where its keypoints have moved to in each reference (ours, see ``model.query_key``)."""
+    rigid_motion: bool = False
+    """Move the head as a whole first, and let keypoints tell the rest (ours, see ``model.query_key``)."""
     warped_pixels: bool = False
     """Carry the references' own pixels along the attention's correspondences (ours, see ``model.generator``)."""
     still_background: bool = False
@@ -104,8 +106,9 @@ class CodecConfig:
                 raise ConfigError(f"{field} is {value}; it must lie in [{low}, {high}]")
         if self.sampling not in ("bilinear", "bicubic"):
             raise ConfigError(f'sampling is {self.sampling!r}; it must be "bilinear" or "bicubic"')
-        if self.still_background and not self.warped_pixels:
-            raise ConfigError("still_background is True; it needs warped_pixels")
+        for field, needed in (("still_background", "warped_pixels"), ("rigid_motion", "keypoint_motion")):
+            if getattr(self, field) and not getattr(self, needed):
+                raise ConfigError(f"{field} is True; it needs {needed}")
         if self.attention_stride not in (2, 4, 8, 16):
             raise ConfigError(f"attention_stride is {self.attention_stride}; it must be 2, 4, 8 or 16")
         for field, multiple in (

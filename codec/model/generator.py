@@ -28,7 +28,7 @@ from codec.model.attention import CrossModalAttention, content_dim
 from codec.model.background import MatteNetwork, still_backgrounds
 from codec.model.grid import cell_centres, gaussians, resize, sample
 from codec.model.image_decoder import ImageDecoder
-from codec.model.keypoints import KeypointDetector
+from codec.model.keypoints import KeypointDetector, rigidity
 from codec.model.query_key import KeyNetwork, Query, QueryNetwork, expected_positions
 from codec.model.values import ValueEncoder
 from codec.structs import Keypoints
@@ -116,6 +116,8 @@ class Generator(nn.Module):
         if config.keypoint_motion:
             self.log_sharpness_K = nn.Parameter(torch.full((config.num_keypoints,), math.log(ALIKE_SHARPNESS)))
             self.log_everywhere = nn.Parameter(torch.tensor(math.log(ALIKE_EVERYWHERE)))
+        if config.rigid_motion:
+            self.log_rigidity_K = nn.Parameter(rigidity(config.num_keypoints))
 
     def detect(self, image_BCHW: Tensor) -> Keypoints:
         """Find the keypoints of images, (B, 3, S, S) in [0, 1]."""
@@ -215,7 +217,8 @@ class Generator(nn.Module):
         """Return where each cell is expected in each reference, (B, R, N, 2): at its own place without motion."""
         grid = self.config.grid_size
         if self.config.keypoint_motion:
-            return expected_positions(query, keypoints.locations_BKC, locations_BRKC, grid)
+            weight_K = self.log_rigidity_K.exp() if self.config.rigid_motion else None
+            return expected_positions(query, keypoints.locations_BKC, locations_BRKC, grid, weight_K)
         centres_NC = cell_centres(grid, grid, locations_BRKC).reshape(-1, 2)
         return centres_NC.expand(*locations_BRKC.shape[:2], -1, -1)
 

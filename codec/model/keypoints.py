@@ -20,6 +20,8 @@ from codec.structs import Keypoints
 
 ANCHOR_RADIUS = 0.75
 ANCHOR_SPREAD = 0.35
+NUM_STIFF, NUM_LIPS = 13, 5
+SOFT, LOOSE = -1.0, -6.0
 
 FACE_ANCHORS = (
     (-0.38, 0.16), (0.0, 0.51), (0.38, 0.16), (-0.23, -0.33), (0.23, -0.33), (0.0, -0.20), (0.0, 0.01),
@@ -81,6 +83,16 @@ def anchors(num_keypoints: int) -> Tensor:
     if num_keypoints == len(FACE_ANCHORS):
         return torch.tensor(FACE_ANCHORS)
     return sunflower(num_keypoints, ANCHOR_RADIUS)
+
+
+def rigidity(num_keypoints: int) -> Tensor:
+    """Return how much each keypoint tells of the head as a whole at the start, log weights (K,): lips, shoulders less.
+
+    The numbers are those of ``FACE_ANCHORS``; other numbers of keypoints have no meaning yet and weigh evenly.
+    """
+    if num_keypoints != len(FACE_ANCHORS):
+        return torch.zeros(num_keypoints)
+    return torch.tensor([0.0] * NUM_STIFF + [SOFT] * NUM_LIPS + [LOOSE] * (num_keypoints - NUM_STIFF - NUM_LIPS))
 
 
 def sunflower(num_points: int, radius: float) -> Tensor:

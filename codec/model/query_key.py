@@ -12,6 +12,11 @@ of order zero, as FOMM's (section 3.1) without Jacobians. The shares s_k begin a
 expected position, so an untrained network already moves the face by its keypoints, where a plain one takes hours to
 learn to copy.
 
+With ``rigid_motion`` the head is first moved as a whole, by the similarity m (shift, turn, scale) that takes driving to
+reference keypoints best, and keypoints tell the rest: p is expected at p + a(p) (m(p) - p) + sum_k s_k(p) (x_k^r -
+m(x_k)), where the share 1 - a stands still. Without it, hair and ears, which no keypoint is near, stay behind when a
+head turns or comes closer.
+
 Shape legend: B batch, R references, K keypoints, C channels or (x, y), H height, W width, N = H * W cells of the grid.
 """
 
@@ -34,6 +39,8 @@ FREE_MOTION = 0.25
 FALLOFF = 2.0
 NEAREST = 0.05
 STILL_DISTANCE = 0.35
+FAR_DISTANCE = 0.6
+SMALLEST_SPREAD = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +50,13 @@ class Query:
     Attributes:
         content_BNC: projected features.
         shares_BNK: share of each keypoint in the cell's motion; they sum to less than 1. None without keypoint motion.
+        rigid_BN1: share of the head's motion as a whole, or None without rigid motion.
         free_BNC: (B, N, 2) free residual of the expected position, or None.
     """
 
     content_BNC: Tensor
     shares_BNK: Tensor | None
+    rigid_BN1: Tensor | None
     free_BNC: Tensor | None
 
 
@@ -108,20 +117,25 @@ class QueryNetwork(CellNetwork):
     """Query from driving keypoints alone."""
 
     def __init__(self, config: CodecConfig, content_dim: int) -> None:
-        super().__init__(config, 0, content_dim, config.num_keypoints + 2)
+        super().__init__(config, 0, content_dim, config.num_keypoints + 2 + int(config.rigid_motion))
 
     def forward(self, keypoints: Keypoints) -> Query:
         """Describe the cells of the picture to be made."""
         features_BCHW = self.features(keypoints, None)
         content_BNC = self.cells(self.content(features_BCHW))
         if not self.config.keypoint_motion:
-            return Query(content_BNC, None, None)
+            return Query(content_BNC, None, None, None)
         motion_BCHW = self.motion(features_BCHW).float()
-        logits_BKHW = motion_BCHW[:, :-2] + nearness(keypoints.locations_BKC, self.config.unet_size)
-        still_BKHW = torch.full_like(logits_BKHW[:, :1], -FALLOFF * math.log(STILL_DISTANCE**2))
-        shares_BKHW = torch.cat((logits_BKHW, still_BKHW), dim=1).softmax(1)[:, :-1]
+        num_keypoints = self.config.num_keypoints
+        logits_BKHW = motion_BCHW[:, :num_keypoints] + nearness(keypoints.locations_BKC, self.config.unet_size)
+        rest_BCHW = torch.full_like(logits_BKHW[:, :1], -FALLOFF * math.log(STILL_DISTANCE**2))
+        if self.config.rigid_motion:
+            still_BCHW = motion_BCHW[:, num_keypoints : num_keypoints + 1] - FALLOFF * math.log(FAR_DISTANCE**2)
+            rest_BCHW = torch.cat((rest_BCHW, still_BCHW), dim=1)
+        shares_BKHW = torch.cat((logits_BKHW, rest_BCHW), dim=1).softmax(1)
+        rigid_BN1 = 1 - self.cells(shares_BKHW[:, num_keypoints + 1 :]) if self.config.rigid_motion else None
         free_BCHW = FREE_MOTION * torch.tanh(motion_BCHW[:, -2:])
-        return Query(content_BNC, self.cells(shares_BKHW), self.cells(free_BCHW))
+        return Query(content_BNC, self.cells(shares_BKHW[:, :num_keypoints]), rigid_BN1, self.cells(free_BCHW))
 
 
 class KeyNetwork(CellNetwork):
@@ -150,7 +164,9 @@ def nearness(locations_BKC: Tensor, size: int) -> Tensor:
     return -FALLOFF * torch.log(squared_BKHW + NEAREST**2)
 
 
-def expected_positions(query: Query, driving_BKC: Tensor, reference_BRKC: Tensor, grid: int) -> Tensor:
+def expected_positions(
+    query: Query, driving_BKC: Tensor, reference_BRKC: Tensor, grid: int, weight_K: Tensor | None
+) -> Tensor:
     """Return where each cell is expected in each reference, (B, R, N, 2).
 
     Args:
@@ -158,9 +174,53 @@ def expected_positions(query: Query, driving_BKC: Tensor, reference_BRKC: Tensor
         driving_BKC: driving keypoints.
         reference_BRKC: keypoints of the references.
         grid: cells of the attention's grid, each way.
+        weight_K: how much each keypoint tells of the head's motion as a whole; None moves nothing as a whole.
     """
     if query.shares_BNK is None or query.free_BNC is None:
         raise ValueError("this query has no keypoint motion")
     centres_NC = cell_centres(grid, grid, driving_BKC).reshape(-1, 2)
-    move_BRKC = reference_BRKC - driving_BKC[:, None]
-    return centres_NC + query.shares_BNK[:, None] @ move_BRKC + query.free_BNC[:, None]
+    moved_BRNC, carried_BRKC = centres_NC.expand(*reference_BRKC.shape[:2], -1, -1), driving_BKC[:, None]
+    if weight_K is not None and query.rigid_BN1 is not None:
+        rigid = Similarity.between(driving_BKC[:, None], reference_BRKC, weight_K)
+        moved_BRNC = torch.lerp(moved_BRNC, rigid(centres_NC), query.rigid_BN1[:, None])
+        carried_BRKC = rigid(carried_BRKC)
+    return moved_BRNC + query.shares_BNK[:, None] @ (reference_BRKC - carried_BRKC) + query.free_BNC[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """Shift, turn and scale: p becomes M (p - origin) + target.
+
+    Attributes:
+        origin_1C: (..., 1, 2).
+        target_1C: (..., 1, 2).
+        turn_CC: (..., 2, 2), transposed, to be applied from the right.
+    """
+
+    origin_1C: Tensor
+    target_1C: Tensor
+    turn_CC: Tensor
+
+    @classmethod
+    def between(cls, source_KC: Tensor, target_KC: Tensor, weight_K: Tensor) -> Similarity:
+        """Fit the similarity that takes points to points best (weighted least squares; Umeyama 1991, in the plane).
+
+        Args:
+            source_KC: (..., K, 2).
+            target_KC: (..., K, 2).
+            weight_K: weights of the points, positive.
+        """
+        weight_K1 = (weight_K / weight_K.sum())[:, None]
+        origin_1C = (weight_K1 * source_KC).sum(-2, keepdim=True)
+        goal_1C = (weight_K1 * target_KC).sum(-2, keepdim=True)
+        source_KC, target_KC = source_KC - origin_1C, target_KC - goal_1C
+        squared = (weight_K1 * source_KC.square()).sum((-2, -1)) + SMALLEST_SPREAD
+        along = ((weight_K1 * source_KC * target_KC).sum((-2, -1)) + SMALLEST_SPREAD) / squared
+        crossed_K = source_KC[..., 0] * target_KC[..., 1] - source_KC[..., 1] * target_KC[..., 0]
+        across = (weight_K1[:, 0] * crossed_K).sum(-1) / squared
+        turn_CC = torch.stack((along, across, -across, along), dim=-1).unflatten(-1, (2, 2))
+        return cls(origin_1C, goal_1C, turn_CC)
+
+    def __call__(self, points_NC: Tensor) -> Tensor:
+        """Move points, (..., N, 2)."""
+        return (points_NC - self.origin_1C) @ self.turn_CC + self.target_1C
