@@ -9,14 +9,27 @@ the upper left corner.
 """
 
 from codec.face.detect import Detector, Face, FaceDetector, Picture
-from codec.face.square import Square, center_square, crop, crop_reference, inside, square_of
+from codec.face.square import (
+    HEAD,
+    UPPER_BODY,
+    Framing,
+    Square,
+    center_square,
+    crop,
+    crop_reference,
+    inside,
+    square_of,
+)
 from codec.face.track import FaceTracker
 
 __all__ = [
+    "HEAD",
+    "UPPER_BODY",
     "Detector",
     "Face",
     "FaceDetector",
     "FaceTracker",
+    "Framing",
     "Picture",
     "Square",
     "center_square",

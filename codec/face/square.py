@@ -29,6 +29,27 @@ CROPPED_SHARE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
+class Framing:
+    """How much of a person the square shows: where the face lies in it.
+
+    Attributes:
+        face_share: side of the face's box (square root of its area), in shares of the square's.
+        face_x: centre of the face's box, in shares of the square's side from the left.
+        face_y: the same from the top.
+    """
+
+    face_share: float
+    face_x: float
+    face_y: float
+
+
+HEAD = Framing(FACE_TO_SQUARE, *FACE_CENTER)
+"""Head and shoulders: what a call codes."""
+UPPER_BODY = Framing(0.21, 0.5, 0.22)
+"""From the top of the head to the waist, by the proportions of standing people; hands may leave the square."""
+
+
+@dataclass(frozen=True, slots=True)
 class Square:
     """An upright square of the picture: what is cropped.
 
@@ -48,8 +69,8 @@ def center_square(width: int, height: int) -> Square:
     return Square(width / 2, height / 2, float(min(width, height)))
 
 
-def square_of(face: Face, width: int, height: int) -> Square:
-    """Return the head-and-shoulders square around a face, framed as the training clips are.
+def square_of(face: Face, width: int, height: int, framing: Framing = HEAD) -> Square:
+    """Return the square around a face, by default head and shoulders, framed as the training clips are.
 
     In the training clips the face's box has the side 0.48 of the square (square root of its area), and its centre lies
     at (0.5, 0.455) of the square: medians, measured with this detector. The square is kept inside the picture. A
@@ -59,14 +80,15 @@ def square_of(face: Face, width: int, height: int) -> Square:
         face: found in a picture of this size.
         width: of the picture, pixels.
         height: of the picture, pixels.
+        framing: where the face shall lie in the square.
     """
     limit = float(min(width, height))
-    size = min(face.size / FACE_TO_SQUARE, limit)
+    size = min(face.size / framing.face_share, limit)
     if max(width, height) <= CROPPED_ASPECT * limit and size >= CROPPED_SHARE * limit:
         size = limit
     face_x, face_y = face.center
-    center_x = face_x + (0.5 - FACE_CENTER[0]) * size
-    center_y = face_y + (0.5 - FACE_CENTER[1]) * size
+    center_x = face_x + (0.5 - framing.face_x) * size
+    center_y = face_y + (0.5 - framing.face_y) * size
     return inside(Square(center_x, center_y, size), width, height)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from codec.face.detect import Detector, Face, Picture
-from codec.face.square import Square, center_square, inside, square_of
+from codec.face.square import HEAD, Framing, Square, center_square, inside, square_of
 
 
 class FaceTracker:
@@ -30,6 +30,7 @@ class FaceTracker:
         dead_zone: how far the wanted square may be from the held one, in shares of its size.
         glide_s: time constant of the glide, seconds.
         background: False runs every detection inside ``update`` (for reproducible offline work).
+        framing: how much of the person the square shows.
     """
 
     JUMP = 0.5
@@ -43,11 +44,13 @@ class FaceTracker:
         dead_zone: float = 0.1,
         glide_s: float = 0.35,
         background: bool = True,
+        framing: Framing = HEAD,
     ) -> None:
         self._detector = detector
         self._interval_s = interval_s
         self._dead_zone = dead_zone
         self._glide_s = glide_s
+        self._framing = framing
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="face") if background else None
         self._reset(None)
 
@@ -108,7 +111,7 @@ class FaceTracker:
         self.has_face = bool(faces)
         if faces:
             self.face = self._choose(faces)
-            self._target = square_of(self.face, width, height)
+            self._target = square_of(self.face, width, height, self._framing)
 
     def _choose(self, faces: Sequence[Face]) -> Face:
         """Keep to the person followed: the nearest face within a face's size, else the largest."""
