@@ -9,6 +9,7 @@ from typing import Self
 
 import av
 from av.error import FFmpegError
+from av.video.frame import VideoFrame
 
 from codec.errors import OutputError
 from codec.face import Picture
@@ -32,6 +33,7 @@ class ClipFile:
     def __init__(self, path: Path, size: int, crf: int) -> None:
         self._path, self._partial = path, path.with_suffix(".part")
         self._first_s: float | None = None
+        self._last_pts = self._interval = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(str(self._partial), "w", format="mp4")
@@ -47,19 +49,26 @@ class ClipFile:
             self._first_s = time_s
         frame = frame_from_rgb(rgb)
         frame.pts, frame.time_base = round((time_s - self._first_s) / TIME_BASE), TIME_BASE
+        self._interval, self._last_pts = frame.pts - self._last_pts, frame.pts
         try:
-            self._container.mux(self._stream.encode(frame))
+            self._mux(frame)
         except FFmpegError as error:
             raise OutputError(f"{self._path} cannot be written: {error.strerror}") from error
 
     def keep(self) -> None:
         """Finish the file and give it its name."""
         try:
-            self._container.mux(self._stream.encode(None))
+            self._mux(None)
             self._container.close()
             self._partial.replace(self._path)
         except (OSError, FFmpegError) as error:
             raise OutputError(f"{self._path} cannot be written: {error.strerror}") from error
+
+    def _mux(self, frame: VideoFrame | None) -> None:
+        for packet in self._stream.encode(frame):
+            # Else the last picture would last a thirtieth of a second, and the rate would be off by as much.
+            packet.duration = self._interval
+            self._container.mux(packet)
 
     def discard(self) -> None:
         """Leave nothing behind; a kept file stays."""

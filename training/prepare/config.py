@@ -146,7 +146,7 @@ class FolderConfig(PrepareConfig):
     """Folder of videos."""
     identity: IdentitySource = "faces"
     """Who is who: by face, by first subfolder, by file name up to the first dash, or each file a person of its own."""
-    same_face: float = 0.5
+    same_face: float = 0.45
     """Faces nearer than this are one person (--identity faces); a larger number finds fewer people."""
     body: bool = False
     """Cut upper bodies, by a square derived from the face, instead of head and shoulders."""

@@ -140,7 +140,7 @@ class Cutter:
         if sight.looked and sight.absence is None:
             clip.flush()
             self._look(clip, sight, picture)
-        is_gone = self._absence is not None and picture.time_s - clip.stop_s >= LOST_S
+        is_gone = sight.absence is not None and picture.time_s - clip.stop_s >= LOST_S
         if is_gone or picture.time_s - clip.start_s >= self._config.max_s:
             self._close()
 

