@@ -8,6 +8,7 @@ Only a few tasks more than can run are handed out at a time, so that a set of an
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -112,9 +113,9 @@ def _on_ray(work: Work, tasks: Iterable[Task], jobs: int, address: str) -> Itera
     ray: Any = import_module("ray")
     try:
         if address == "local":
-            ray.init(num_cpus=jobs, include_dashboard=False, log_to_driver=False)
+            ray.init(num_cpus=jobs, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         else:
-            ray.init(address, log_to_driver=False)
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise TrainingError(f"no Ray cluster at {address}: {str(error).splitlines()[0]}") from error
     try:

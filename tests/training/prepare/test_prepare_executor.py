@@ -59,16 +59,3 @@ def test_processes_do_all_and_stop_when_left(tmp_path: Path) -> None:
 def test_a_dying_worker_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="a worker process died"):
         list(each(partial(work, tmp_path), [task("deadly")], 2, None))
-
-
-@pytest.mark.slow
-def test_two_ray_workers_do_all(tmp_path: Path) -> None:
-    names = [f"t{number}" for number in range(9)]
-    outcomes = dict(each(partial(work, tmp_path), map(task, [*names, "bad"]), 2, "local"))
-    assert {of.key: outcome.fault for of, outcome in outcomes.items()} == {**dict.fromkeys(names), "bad": "is bad"}
-
-
-@pytest.mark.slow
-def test_a_ray_cluster_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no Ray cluster at 127.0.0.1:1"):
-        list(each(partial(work, tmp_path), [task("a")], 2, "127.0.0.1:1"))

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -257,3 +259,20 @@ def test_a_video_that_ends_in_rubbish_keeps_what_came_before(
     assert main([*words, "--identity", "file"]) == 0
     rows = manifest(tmp_path / "out")
     assert 50 <= int(rows[0]["frames"]) <= 80
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [["--jobs", "2"], ["--jobs", "2", "--ray-address", "local"]])
+def test_two_workers_do_what_one_does(tmp_path: Path, videos: Path, workers: list[str]) -> None:
+    table = tmp_path / "ted.csv"
+    lines = [f"{video},5,45,120-0-600-470,25,640,480,train" for video in VIDEOS]
+    table.write_text("video_id,start,end,bbox,fps,width,height,partition\n" + "\n".join(lines))
+    words = ["tedtalk", "--list", str(table), "--videos", str(videos), "--no-download"]
+    assert main([*words, "--out", str(tmp_path / "one"), "--jobs", "1"]) == 0
+    # A process of its own, as for a user: Ray leaves processes to the end of its own, which pytest would report.
+    command = [sys.executable, "-m", "training.prepare", *words, "--out", str(tmp_path / "two"), *workers]
+    subprocess.run(command, check=True, timeout=100, cwd=Path(__file__).parents[3])
+    assert manifest(tmp_path / "two") == manifest(tmp_path / "one")
+    for row in manifest(tmp_path / "one"):
+        assert (tmp_path / "two" / row["file"]).read_bytes() == (tmp_path / "one" / row["file"]).read_bytes()
+    assert (tmp_path / "two" / "left_out.csv").read_text() == (tmp_path / "one" / "left_out.csv").read_text()
