@@ -11,6 +11,7 @@ import itertools
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +27,8 @@ import torch
 from codec.errors import TrainingError
 from training.prepare.task import Task
 
+REACH_S = 5.0
+"""A Ray cluster that does not answer within this time is not there."""
 AHEAD = 2
 """Tasks handed out for each that can run."""
 
@@ -110,6 +113,7 @@ def _never() -> bool:
 def _on_ray(work: Work, tasks: Iterable[Task], jobs: int, address: str) -> Iterator[tuple[Task, Outcome]]:
     if find_spec("ray") is None:
         raise TrainingError("--ray-address needs Ray: pip install 'warpcall[ray]'")
+    _check_reachable(address)
     ray: Any = import_module("ray")
     try:
         if address == "local":
@@ -134,6 +138,17 @@ def _on_ray(work: Work, tasks: Iterable[Task], jobs: int, address: str) -> Itera
         raise TrainingError(f"a Ray worker failed: {str(error).splitlines()[-1]}") from error
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Try a HOST:PORT; Ray itself tries for minutes, and ends the process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), REACH_S).close()
+    except (OSError, OverflowError) as error:
+        raise TrainingError(f"no Ray cluster at {address}: {error}") from error
 
 
 def _in_ray_worker(work: Work, task: Task) -> Outcome:

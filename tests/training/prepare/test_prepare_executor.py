@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def test_without_ray_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(executor, "find_spec", lambda name: None)
     with pytest.raises(TrainingError, match="needs Ray: pip install"):
         list(each(partial(work, tmp_path), [task("a")], 1, "auto"))
+
+
+def test_a_ray_cluster_that_is_not_there_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "find_spec", lambda name: name)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{deaf.getsockname()[1]}"
+        with pytest.raises(TrainingError, match=f"no Ray cluster at {address}: .*refused"):
+            list(each(partial(work, tmp_path), [task("a")], 2, address))
 
 
 @pytest.mark.slow
