@@ -41,10 +41,14 @@ def report(summary: Summary, config: PrepareConfig, screen: Console) -> None:
     """Say what was prepared and what was left out."""
     screen.print(table(summary))
     for reason, count in summary.reasons.most_common(10):
-        screen.print(f"left out: {count} x {reason}", highlight=False, soft_wrap=True)
+        screen.print(f"left out: {count} x {reason}", highlight=False, markup=False, soft_wrap=True)
     if summary.faults:
-        screen.print(f"{len(summary.faults)} cannot be used; the next run tries them again", highlight=False)
-    screen.print(f"wrote {config.out}, with manifest.csv and left_out.csv", highlight=False, soft_wrap=True)
+        screen.print(
+            f"{len(summary.faults)} cannot be used; the next run tries them again", highlight=False, markup=False
+        )
+    screen.print(
+        f"wrote {config.out}, with manifest.csv and left_out.csv", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,10 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except WarpcallError as error:
         if "--debug" in words:
             raise
-        screen.print(f"error: {error}", style="bold red", highlight=False, soft_wrap=True)
+        screen.print(f"error: {error}", style="bold red", highlight=False, markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        screen.print("stopped; what is finished is kept, and the same command goes on from there", highlight=False)
+        screen.print(
+            "stopped; what is finished is kept, and the same command goes on from there", highlight=False, markup=False
+        )
         return 1
     return 0
 

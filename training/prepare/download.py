@@ -49,6 +49,15 @@ def check_downloader(missing: Iterable[str], folder: Path) -> None:
         )
 
 
+class _Silence:
+    """Takes what yt-dlp would print; what matters comes as its exception."""
+
+    def debug(self, line: str) -> None:
+        """Take a line."""
+
+    info = warning = error = debug
+
+
 def download(video: str, folder: Path, max_height: int) -> Path:
     """Download the pictures of a YouTube video.
 
@@ -70,7 +79,7 @@ def download(video: str, folder: Path, max_height: int) -> Path:
         "outtmpl": str(folder / "%(id)s.%(ext)s"),
         "quiet": True,
         "noprogress": True,
-        "no_warnings": True,
+        "logger": _Silence(),
         "retries": 3,
     }
     try:
@@ -78,4 +87,4 @@ def download(video: str, folder: Path, max_height: int) -> Path:
             info = downloader.extract_info(f"https://www.youtube.com/watch?v={video}")
             return Path(downloader.prepare_filename(info))
     except yt_dlp.utils.DownloadError as error:
-        raise TrainingError(f"cannot be downloaded: {str(error).splitlines()[0]}") from error
+        raise TrainingError(f"cannot be downloaded: {str(error).splitlines()[0].removeprefix('ERROR: ')}") from error

@@ -66,9 +66,11 @@ def prepare(config: PrepareConfig, screen: Console) -> Summary:
     tasks, faults = plan(config)
     check_settings(config)
     for fault in faults[:SHOWN_FAULTS]:
-        screen.print(f"left out: {fault}", highlight=False, soft_wrap=True)
+        screen.print(f"left out: {fault}", highlight=False, markup=False, soft_wrap=True)
     if len(faults) > SHOWN_FAULTS:
-        screen.print(f"left out: {len(faults) - SHOWN_FAULTS} more, named in left_out.csv", highlight=False)
+        screen.print(
+            f"left out: {len(faults) - SHOWN_FAULTS} more, named in left_out.csv", highlight=False, markup=False
+        )
     faults += work_on(config, tasks, screen)
     return finish(config, faults)
 
@@ -111,7 +113,7 @@ def work_on(config: PrepareConfig, tasks: list[Task], screen: Console) -> list[s
             clips += outcome.num_clips
             if outcome.fault is not None:
                 faults.append(f"{task.source}: {outcome.fault}")
-                progress.console.print(f"left out: {faults[-1]}", highlight=False, soft_wrap=True)
+                progress.console.print(f"left out: {faults[-1]}", highlight=False, markup=False, soft_wrap=True)
             progress.update(bar, advance=1, clips=clips, bad=len(faults))
     return faults
 

@@ -60,7 +60,7 @@ def test_a_video_is_downloaded_by_its_id(tmp_path: Path, asked: list[tuple[str, 
 def test_a_video_that_is_gone_is_told_in_one_line(tmp_path: Path, asked: list[tuple[str, dict[str, Any]]]) -> None:
     with pytest.raises(TrainingError) as error:
         download("gone_______", tmp_path, 720)
-    assert str(error.value) == "cannot be downloaded: ERROR: [youtube] gone_______: Private video"
+    assert str(error.value) == "cannot be downloaded: [youtube] gone_______: Private video"
 
 
 @pytest.mark.parametrize("video", ["", "short", "../../../x", "aaaaaaaaaaa&x=1", "--Y9imYnfB\n"])

@@ -234,7 +234,9 @@ def test_a_missing_downloader_is_told_before_work_begins(
     table.write_text(VOX + "\n".join(lines))
     words = ["voxceleb2", "--list", str(table), "--videos", str(videos), "--out", str(tmp_path / "out")]
     assert main([*words, "--jobs", "1"]) == 1
-    assert f"error: 2 listed video(s) are not in {videos}, and yt-dlp is not installed" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"error: 2 listed video(s) are not in {videos}, and yt-dlp is not installed" in told
+    assert "pip install 'warpcall[download]'" in told
     assert not (tmp_path / "out").exists()
 
 
