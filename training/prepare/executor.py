@@ -103,6 +103,8 @@ def _start_worker(stop: Event, threads: int) -> None:
 
 def _in_worker(work: Work, task: Task) -> Outcome:
     assert _stop is not None
+    if _stop.is_set():
+        raise KeyboardInterrupt
     return work(task, _stop.is_set)
 
 

@@ -20,8 +20,13 @@ STRETCH_S = 300
 """A video of more than two stretches is worked on in stretches of this length."""
 
 
-def folder_tasks(folder: Path, identity: IdentitySource) -> tuple[list[Task], list[str]]:
+def folder_tasks(folder: Path, identity: IdentitySource, out: Path) -> tuple[list[Task], list[str]]:
     """Plan the videos of a folder and its subfolders.
+
+    Args:
+        folder: searched, but for ``out``.
+        identity: where the people's names are.
+        out: folder of the prepared clips.
 
     Returns:
         The tasks, and one line for each file that is no readable video.
@@ -31,7 +36,10 @@ def folder_tasks(folder: Path, identity: IdentitySource) -> tuple[list[Task], li
     """
     if not folder.is_dir():
         raise TrainingError(f"{folder} is not a folder")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if folder.resolve() == out.resolve():
+        raise TrainingError(f"{out} holds the videos; name another folder for the clips")
+    videos = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = sorted(path for path in videos if out.resolve() not in path.resolve().parents)
     if not paths:
         raise TrainingError(f"{folder} holds no video ({' '.join(sorted(SUFFIXES))})")
     sources = {path.relative_to(folder).as_posix(): path for path in paths}

@@ -12,7 +12,7 @@ import csv
 from pathlib import Path
 
 from codec.errors import TrainingError
-from training.prepare.task import Box, Seconds, Span, plain
+from training.prepare.task import Box, Span, plain, seconds
 
 COLUMNS = ("video_id", "start", "end", "bbox", "fps", "width", "height")
 
@@ -55,17 +55,15 @@ def _span(row: dict[str, str], people: bool) -> tuple[str, Span]:
     video, _, rest = row["video_id"].partition("#")
     if not video or "/" in video:
         raise ValueError(f"{row['video_id']!r} is no video id")
-    start, stop = int(row["start"]), int(row["end"])
-    if not 0 <= start < stop:
-        raise ValueError(f"the stretch from frame {start} to frame {stop} is empty")
-    fps, width, height = float(row["fps"]), float(row["width"]), float(row["height"])
+    start = int(row["start"])
+    when = seconds(start, int(row["end"]), float(row["fps"]))
+    width, height = float(row["width"]), float(row["height"])
     left, top, right, bottom = (int(edge) for edge in row["bbox"].split("-"))
-    if not (fps > 0 and 0 <= left < right <= width and 0 <= top < bottom <= height):
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise ValueError(f"the box {row['bbox']} does not lie in a picture of {row['width']}x{row['height']}")
     person = (row.get("person_id") or rest.split("#")[0]) if people else video
     if not person:
         raise ValueError("names no person")
     box = Box(left / width, top / height, right / width, bottom / height)
     partition = "test" if row.get("partition") == "test" else "train"
-    when = Seconds(start / fps, stop / fps)
     return video, Span(f"{start:06d}.{left:04d}.{top:04d}", when, box, plain(person), partition)

@@ -38,7 +38,7 @@ def plan(config: PrepareConfig) -> tuple[list[Task], list[str]]:
         TrainingError: a list or folder cannot be used, or there is nothing to do.
     """
     if isinstance(config, FolderConfig):
-        tasks, faults = folder_tasks(config.clips, config.identity)
+        tasks, faults = folder_tasks(config.clips, config.identity, config.out)
     elif isinstance(config, PublishedConfig):
         spans, faults = _published(config)
         tasks, missing = published_tasks(spans, find_videos(config.videos))

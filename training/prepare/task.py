@@ -6,11 +6,15 @@ Task: one video with its Spans, the unit of parallel work; a Span is named, and 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+LONGEST_S = 1e6
+"""No video is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,17 @@ class Seconds:
 
     start_s: float
     stop_s: float
+
+
+def seconds(start: int, stop: int, fps: float) -> Seconds:
+    """Return the stretch from one frame up to another.
+
+    Raises:
+        ValueError: it is empty, or lies where no video reaches.
+    """
+    if not (0 <= start < stop and 0 < fps < math.inf and stop / fps < LONGEST_S):
+        raise ValueError(f"the stretch from frame {start} to frame {stop} is empty or too far")
+    return Seconds(start / fps, stop / fps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from codec.errors import TrainingError
-from training.prepare.task import Box, Seconds, Span, plain
+from training.prepare.task import Box, Span, plain, seconds
 
 FPS = 25.0
 AROUND_FACE = 0.4
@@ -59,8 +59,8 @@ def _span(path: Path, partition: str) -> Span:
         raise ValueError("its boxes are in pixels, as VoxCeleb1's; only VoxCeleb2's can be used")
     more, less = (right - left) * AROUND_FACE, (bottom - top) * AROUND_FACE
     box = Box(max(left - more, 0.0), max(top - less, 0.0), min(right + more, 1.0), min(bottom + less, 1.0))
-    if box.left >= box.right or box.top >= box.bottom:
+    if not (box.left < box.right and box.top < box.bottom):
         raise ValueError("its boxes do not lie in the picture")
-    when = Seconds(min(frames) / FPS, (max(frames) + 1) / FPS)
+    when = seconds(min(frames), max(frames) + 1, FPS)
     person = path.parent.parent.name
     return Span(f"{plain(person)}.{plain(path.stem)}", when, box, plain(person), partition)

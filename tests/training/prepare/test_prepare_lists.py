@@ -2,13 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codec.errors import TrainingError
 from codec.face import Picture
 from training.prepare import talkinghead
+from training.prepare.follow import square_of_box
 from training.prepare.metadata import read_metadata
 from training.prepare.plan import published_tasks
 from training.prepare.talkinghead import chunk_frames, read_tubes
@@ -72,7 +76,7 @@ def test_a_table_names_people_and_partitions(tmp_path: Path) -> None:
     assert test.when == Seconds(16635 / 25, 16759 / 25)
     assert (test.identity, test.partition) == ("id10003", "test")
     assert faults == [
-        "vox-metadata.csv, line 5: the stretch from frame 16759 to frame 16635 is empty",
+        "vox-metadata.csv, line 5: the stretch from frame 16759 to frame 16635 is empty or too far",
         "vox-metadata.csv, line 6: the box 113-6-883-355 does not lie in a picture of 640x360",
     ]
 
@@ -90,7 +94,7 @@ def test_a_table_without_people_leaves_them_to_the_video(tmp_path: Path) -> None
     path.write_text(TED)
     spans, faults = read_metadata(path, people=False)
     assert [span.identity for span in spans["VM6HZqQKhok"]] == ["VM6HZqQKhok"]
-    assert faults == ["ted.csv, line 2: the stretch from frame 0 to frame 0 is empty"]
+    assert faults == ["ted.csv, line 2: the stretch from frame 0 to frame 0 is empty or too far"]
 
 
 @pytest.mark.parametrize("text", ["", "video_id,start\n", "\0\n"])
@@ -99,6 +103,36 @@ def test_another_table_is_told_in_one_line(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(TrainingError, match=r"list.csv (has no column|cannot be read)"):
         read_metadata(path, people=True)
+
+
+@given(
+    st.lists(
+        st.sampled_from(("0", "-1", "25", "1e9", "nan", "inf", "99999999999999999999", "x", "", "1-2-3-4", "5-5-5-5")),
+        max_size=9,
+    )
+)
+def test_odd_rows_are_faults_or_spans_that_can_be_cut(row: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "list.csv"
+        path.write_text("video_id,start,end,bbox,fps,width,height\n" + ",".join(["aaaaaaaaaaa", *row]) + "\n")
+        spans, faults = read_metadata(path, people=False)
+    assert len(faults) + sum(map(len, spans.values())) == 1
+    for (span,) in spans.values():
+        assert isinstance(span.when, Seconds)
+        assert 0 <= span.when.start_s < span.when.stop_s < 1e6
+        assert square_of_box(span.box or Box(0, 0, 1, 1), 640, 360).size >= 0
+
+
+@pytest.mark.parametrize(
+    "line", ["1 nan nan nan nan", "1 0 0 nan 0.5", "1 inf 0 0 0", "99999999999999 0 0 0.5 0.5", "1 2 0 0.1 0.1"]
+)
+def test_odd_annotations_are_faults(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "id1" / "aaaaaaaaaaa" / "00001.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text(line + "\n")
+    spans, faults = read_annotations(tmp_path, "train")
+    assert spans == {}
+    assert len(faults) == 1
 
 
 def test_annotations_become_one_span_an_utterance(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from codec.face import Picture
 from training.dataset import build_store
 from training.evaluate.clips import find_clips, read_clip
-from training.prepare import talkinghead
+from training.prepare import folder, talkinghead
 from training.prepare.__main__ import main
 from training.prepare.split import SPLITS
 
@@ -187,6 +187,7 @@ def test_upper_bodies_of_a_folder(tmp_path: Path, scene: MakeScene, write_video:
     [
         (["folder", "--clips", "empty"], "empty holds no video"),
         (["folder", "--clips", "nowhere"], "nowhere is not a folder"),
+        (["folder", "--clips", "out"], "out is not a folder"),
         (["folder", "--clips", "bad"], "nothing to prepare; 1 cannot be used, the first: x.mp4: cannot be read"),
         (["talkinghead-1kh", "--lists", "empty", "--videos", "empty"], "train_video_tubes.txt cannot be read"),
         (["voxceleb2", "--list", "empty", "--videos", "empty"], "empty holds no annotations"),
@@ -240,6 +241,13 @@ def test_a_missing_downloader_is_told_before_work_begins(
     assert not (tmp_path / "out").exists()
 
 
+def test_clips_do_not_go_among_the_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "clips").mkdir()
+    out = tmp_path / "clips" / ".." / "clips"
+    assert main(["folder", "--clips", str(tmp_path / "clips"), "--out", str(out)]) == 1
+    assert "holds the videos; name another folder for the clips" in capsys.readouterr().err
+
+
 def test_no_face_at_all_is_told(
     tmp_path: Path, scene: MakeScene, write_video: WriteVideo, marks: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,6 +269,21 @@ def test_a_video_that_ends_in_rubbish_keeps_what_came_before(
     assert main([*words, "--identity", "file"]) == 0
     rows = manifest(tmp_path / "out")
     assert 50 <= int(rows[0]["frames"]) <= 80
+
+
+def test_long_videos_are_worked_on_in_stretches(
+    tmp_path: Path, scene: MakeScene, write_video: WriteVideo, marks: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "STRETCH_S", 2)
+    write_video(tmp_path / "one.mp4", scene(170))
+    words = ["folder", "--clips", str(tmp_path), "--out", str(tmp_path / "out"), "--jobs", "1", "--identity", "file"]
+    assert main(words) == 0
+    rows = manifest(tmp_path / "out")
+    assert [(row["start_s"], row["frames"]) for row in rows] == [("0.0", "50"), ("2.0", "50"), ("4.0", "70")]
+    assert {row["identity"] for row in rows} == {"one"}
+    assert len(list((tmp_path / "out" / "records").iterdir())) == 3
+    assert main(words) == 0  # the clips in out are not taken for videos
+    assert manifest(tmp_path / "out") == rows
 
 
 @pytest.mark.slow
