@@ -130,7 +130,7 @@ def _on_ray(work: Work, tasks: Iterable[Task], jobs: int, address: str) -> Itera
         flight: dict[Any, Task] = {}
         while True:
             room = AHEAD * max(int(ray.cluster_resources().get("CPU", 1)), 1) - len(flight)
-            for task in itertools.islice(waiting, room):
+            for task in itertools.islice(waiting, max(room, 0)):
                 flight[remote.remote(shared, task)] = task
             if not flight:
                 return
