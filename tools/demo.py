@@ -25,8 +25,8 @@ import tyro
 from PIL import Image
 
 from codec.errors import OutputError, SignallingError, WarpcallError
-from training.evaluate.metrics import mean_squared_error, psnr_db
-from training.evaluate.ssim import ssim
+from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
+from training.evaluate.metrics.ssim import ssim
 
 ROOT = Path(__file__).parent.parent
 STRIP_FRAMES = 8

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from codec import Model
 from codec.model.weights import save_weights
 from training.evaluate.clips import Frames
-from training.evaluate.lpips import CONVOLUTIONS, WEIGHTS_NAME, LpipsAlex, load_lpips
+from training.evaluate.metrics.lpips import CONVOLUTIONS, WEIGHTS_NAME, LpipsAlex, load_lpips
 
 WriteClip = Callable[..., Path]
 MakePictures = Callable[..., Frames]

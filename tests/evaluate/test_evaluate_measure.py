@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from training.evaluate.clips import Frames
-from training.evaluate.landmarks import Landmarks
-from training.evaluate.lpips import LpipsAlex
 from training.evaluate.measure import Bench, Look, Tally
+from training.evaluate.metrics.landmarks import Landmarks
+from training.evaluate.metrics.lpips import LpipsAlex
 
 MakePictures = Callable[..., Frames]
 FACE: Landmarks = np.array([[20, 20], [40, 20], [30, 30], [22, 40], [38, 40]], np.float32)

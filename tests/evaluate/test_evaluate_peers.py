@@ -8,7 +8,7 @@ import pytest
 
 from codec.errors import TrainingError
 from training.evaluate.clips import Frames
-from training.evaluate.metrics import mean_squared_error, psnr_db
+from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
 from training.evaluate.peers import PEERS, SETTINGS, FFmpegPeer, Peer, Setting, scaled
 
 MakePictures = Callable[..., Frames]

@@ -15,9 +15,9 @@ from training.evaluate import rate_distortion
 from training.evaluate.__main__ import main
 from training.evaluate.clips import Frames
 from training.evaluate.config import RateDistortionConfig
-from training.evaluate.landmarks import Landmarks
-from training.evaluate.lpips import LpipsAlex
 from training.evaluate.measure import Bench
+from training.evaluate.metrics.landmarks import Landmarks
+from training.evaluate.metrics.lpips import LpipsAlex
 from training.evaluate.peers import Sent, Setting
 from training.evaluate.rate_distortion import FROZEN, OURS, RateDistortion, wire_bytes
 

@@ -15,10 +15,10 @@ from training.evaluate import reconstruct
 from training.evaluate.__main__ import main
 from training.evaluate.clips import Frames, read_clip
 from training.evaluate.config import ReconstructConfig, StripConfig
-from training.evaluate.landmarks import Landmarks
-from training.evaluate.lpips import LpipsAlex
 from training.evaluate.measure import SCORE_NAMES, Bench
-from training.evaluate.metrics import mean_squared_error, psnr_db
+from training.evaluate.metrics.landmarks import Landmarks
+from training.evaluate.metrics.lpips import LpipsAlex
+from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
 from training.evaluate.reconstruct import Workbench
 from training.evaluate.transmission import Transmission
 

@@ -18,7 +18,7 @@ import numpy as np
 import codec
 import training.evaluate
 from codec.errors import OutputError
-from training.evaluate.landmarks import Landmarks
+from training.evaluate.metrics.landmarks import Landmarks
 
 
 def default_folder() -> Path:

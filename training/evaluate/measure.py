@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from training.evaluate.clips import Frames, Picture
-from training.evaluate.landmarks import (
+from training.evaluate.metrics.landmarks import (
     EYES_SIZE,
     MOUTH_SIZE,
     LandmarkDetector,
@@ -28,8 +28,8 @@ from training.evaluate.landmarks import (
     keypoint_distance,
     mouth_box,
 )
-from training.evaluate.lpips import Features, LpipsAlex
-from training.evaluate.metrics import mean_absolute_error, mean_squared_error, psnr_db, temporal_error
+from training.evaluate.metrics.lpips import Features, LpipsAlex
+from training.evaluate.metrics.pixels import mean_absolute_error, mean_squared_error, psnr_db, temporal_error
 
 Values = npt.NDArray[np.float64]
 

@@ -34,9 +34,9 @@ from training.evaluate.clips import (
     scored_positions,
 )
 from training.evaluate.config import RateDistortionConfig
-from training.evaluate.landmarks import MtcnnLandmarks
-from training.evaluate.lpips import load_lpips
 from training.evaluate.measure import Bench, Look, Scores, Tally
+from training.evaluate.metrics.landmarks import MtcnnLandmarks
+from training.evaluate.metrics.lpips import load_lpips
 from training.evaluate.peers import PEERS, SETTINGS, Peer, Setting
 from training.evaluate.pool import OnFrames, Row
 from training.evaluate.transmission import PACKET_OVERHEAD_BYTES, Transmission, as_sent, nearest_references

@@ -22,10 +22,10 @@ from codec.errors import TrainingError
 from training.evaluate.cache import LandmarkMemory, ResultCache, code_sha256, default_folder
 from training.evaluate.clips import Clip, beginning, file_sha256, read_clip, reference_positions, scored_positions
 from training.evaluate.config import ReconstructConfig
-from training.evaluate.landmarks import SMALLEST_FACE_SHARE, MtcnnLandmarks
-from training.evaluate.lpips import load_lpips
 from training.evaluate.measure import Bench, Look, Tally
-from training.evaluate.metrics import mean_squared_error, psnr_db
+from training.evaluate.metrics.landmarks import SMALLEST_FACE_SHARE, MtcnnLandmarks
+from training.evaluate.metrics.lpips import load_lpips
+from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
 from training.evaluate.pool import OnFrames, Row
 from training.evaluate.strip import Strip, evenly_spaced, write_strip
 from training.evaluate.transmission import Receiver, Transmission, as_sent, nearest_references

@@ -23,8 +23,8 @@ from rich.table import Table
 from codec import Model
 from training.evaluate.config import RateDistortionConfig, ReconstructConfig
 from training.evaluate.curves import headline, mean_points
-from training.evaluate.lpips import LpipsSource
 from training.evaluate.measure import SCORE_NAMES
+from training.evaluate.metrics.lpips import LpipsSource
 from training.evaluate.rate_distortion import Point
 
 FORMAT = "warpcall reconstruct 1"

@@ -17,7 +17,7 @@ from codec import Decoder, Encoder, Model
 from codec.bitstream.picture import decode_picture, encode_picture
 from codec.structs import CodedFrame
 from training.evaluate.clips import Clip, Frames, Picture
-from training.evaluate.metrics import mean_squared_error
+from training.evaluate.metrics.pixels import mean_squared_error
 
 PACKET_OVERHEAD_BYTES = 68
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from training.evaluate.metrics import mean_absolute_error, mean_squared_error, psnr_db, temporal_error
+from training.evaluate.metrics.pixels import mean_absolute_error, mean_squared_error, psnr_db, temporal_error
 
 
 def test_psnr_of_a_known_offset() -> None:

@@ -13,9 +13,9 @@ from torch import Tensor
 from torchvision.models import alexnet
 
 from codec.errors import TrainingError
-from training.evaluate.lpips import CONVOLUTIONS, WEIGHTS_NAME, LpipsAlex, load_lpips
+from training.evaluate.metrics.lpips import CONVOLUTIONS, WEIGHTS_NAME, LpipsAlex, load_lpips
 
-SHARED = Path(__file__).parents[3] / "shared" / "weights" / WEIGHTS_NAME
+SHARED = Path(__file__).parents[4] / "shared" / "weights" / WEIGHTS_NAME
 TAPS = (1, 4, 7, 9, 11)
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from training.evaluate.clips import Frames
-from training.evaluate.landmarks import (
+from training.evaluate.metrics.landmarks import (
     Box,
     Landmarks,
     MtcnnLandmarks,
@@ -19,7 +19,7 @@ from training.evaluate.landmarks import (
     mouth_box,
 )
 
-FACE = Path(__file__).parents[1] / "fixtures" / "face.jpg"
+FACE = Path(__file__).parents[2] / "fixtures" / "face.jpg"
 UPRIGHT: Landmarks = np.array([[100, 100], [140, 100], [120, 120], [105, 150], [135, 150]], np.float32)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.evaluate.ssim import C1, C2, DEVIATION, WINDOW, ssim
+from training.evaluate.metrics.ssim import C1, C2, DEVIATION, WINDOW, ssim
 
 
 def test_identical_pictures_score_one() -> None:
