@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from codec import Model
 from codec.model.weights import save_weights
 from training.evaluate.clips import Frames
-from training.evaluate.metrics.lpips import CONVOLUTIONS, WEIGHTS_NAME, LpipsAlex, load_lpips
+from training.evaluate.metrics.lpips import ALEX, VGG, Lpips, Variant, load_lpips
 
 WriteClip = Callable[..., Path]
 MakePictures = Callable[..., Frames]
@@ -61,27 +61,31 @@ def moving_pictures() -> MakePictures:
     return make
 
 
-def random_lpips_weights(seed: int = 0) -> dict[str, torch.Tensor]:
+def random_lpips_weights(variant: Variant, seed: int = 0) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     weights = {}
-    for layer, (index, channels_in, channels_out, kernel, _, _) in enumerate(CONVOLUTIONS):
-        scale = (channels_in * kernel * kernel) ** -0.5
-        shape = (channels_out, channels_in, kernel, kernel)
-        weights[f"features.{index}.weight"] = torch.randn(shape, generator=generator) * scale
-        weights[f"features.{index}.bias"] = torch.randn(channels_out, generator=generator) * 0.1
-        weights[f"lin{layer}.weight"] = torch.rand(1, channels_out, 1, 1, generator=generator)
+    for number, stage in enumerate(variant.network.stages):
+        for layer in stage:
+            shape = (layer.channels_out, layer.channels_in, layer.kernel, layer.kernel)
+            scale = (2 / (layer.channels_in * layer.kernel * layer.kernel)) ** 0.5
+            weights[layer.weight] = torch.randn(shape, generator=generator) * scale
+            weights[layer.bias] = torch.randn(layer.channels_out, generator=generator) * 0.1
+        weights[f"lin{number}.weight"] = torch.rand(1, stage[-1].channels_out, 1, 1, generator=generator)
     return weights
 
 
 @pytest.fixture(scope="session")
 def lpips_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of weights with LPIPS-Alex and LPIPS-VGG, random."""
     folder = tmp_path_factory.mktemp("loss-weights")
-    save_file(random_lpips_weights(), folder / WEIGHTS_NAME)
+    for variant in (ALEX, VGG):
+        weights = random_lpips_weights(variant)
+        save_file({name: tensor.half() for name, tensor in weights.items()}, folder / variant.file)
     return folder
 
 
 @pytest.fixture(scope="session")
-def lpips(lpips_folder: Path) -> LpipsAlex:
+def lpips(lpips_folder: Path) -> Lpips:
     return load_lpips(lpips_folder, torch.device("cpu"))
 
 

@@ -17,7 +17,7 @@ from training.evaluate.clips import Frames
 from training.evaluate.config import RateDistortionConfig
 from training.evaluate.measure import Bench
 from training.evaluate.metrics.landmarks import Landmarks
-from training.evaluate.metrics.lpips import LpipsAlex
+from training.evaluate.metrics.lpips import Lpips
 from training.evaluate.peers import Sent, Setting
 from training.evaluate.rate_distortion import FROZEN, OURS, RateDistortion, wire_bytes
 
@@ -62,7 +62,7 @@ def clip(write_clip: WriteClip, moving_pictures: MakePictures) -> Path:
     return write_clip("a.mp4", moving_pictures(10))
 
 
-def test_counts_bits_of_peers(clip: Path, tiny_model: Model, lpips: LpipsAlex) -> None:
+def test_counts_bits_of_peers(clip: Path, tiny_model: Model, lpips: Lpips) -> None:
     peer = DarkeningPeer()
     points = RateDistortion(config(clip.parent), tiny_model, Bench(lpips, None), (peer,)).row(clip, print)["points"]
     theirs = [point for point in points if point["coder"] == peer.name]
@@ -74,7 +74,7 @@ def test_counts_bits_of_peers(clip: Path, tiny_model: Model, lpips: LpipsAlex) -
 
 
 def test_ours_and_the_frozen_picture(
-    clip: Path, tiny_model: Model, lpips: LpipsAlex, moving_pictures: MakePictures
+    clip: Path, tiny_model: Model, lpips: Lpips, moving_pictures: MakePictures
 ) -> None:
     points = RateDistortion(config(clip.parent), tiny_model, Bench(lpips, None), ()).row(clip, print)["points"]
     assert [(point["coder"], point["references"]) for point in points] == [
@@ -92,7 +92,7 @@ def test_ours_and_the_frozen_picture(
     assert two["wire_bits_per_s"] == pytest.approx(two["payload_bits_per_s"] + 68 * 8 * 25)
 
 
-def test_sizes_and_settings_of_the_plan(clip: Path, tiny_model: Model, lpips: LpipsAlex) -> None:
+def test_sizes_and_settings_of_the_plan(clip: Path, tiny_model: Model, lpips: Lpips) -> None:
     peer = DarkeningPeer()
     settings = config(clip.parent, rates=(8,), scales=(1, 2), offline=True)
     RateDistortion(settings, tiny_model, Bench(lpips, None), (peer,)).row(clip, print)
@@ -100,7 +100,7 @@ def test_sizes_and_settings_of_the_plan(clip: Path, tiny_model: Model, lpips: Lp
     assert peer.asked == [("realtime", 64, 8000), ("offline", 64, 8000)]
 
 
-def test_only_the_first_seconds_count(clip: Path, tiny_model: Model, lpips: LpipsAlex) -> None:
+def test_only_the_first_seconds_count(clip: Path, tiny_model: Model, lpips: Lpips) -> None:
     settings = config(clip.parent, seconds=0.2, references=(3,))
     run = RateDistortion(settings, tiny_model, Bench(lpips, None), (DarkeningPeer(),))
     done: list[int] = []
@@ -108,14 +108,14 @@ def test_only_the_first_seconds_count(clip: Path, tiny_model: Model, lpips: Lpip
     assert done == [2, 2, 2]
 
 
-def test_a_failing_peer_gives_a_reason(clip: Path, tiny_model: Model, lpips: LpipsAlex) -> None:
+def test_a_failing_peer_gives_a_reason(clip: Path, tiny_model: Model, lpips: Lpips) -> None:
     settings = config(clip.parent, rates=(5, 8))
     points = RateDistortion(settings, tiny_model, Bench(lpips, None), (DarkeningPeer(),)).row(clip, print)["points"]
     assert points[-2]["reason"] == "darkening failed: too dark"
     assert points[-1]["psnr_db"] > 0
 
 
-def test_a_coded_clip_is_not_coded_twice(clip: Path, tiny_model: Model, lpips: LpipsAlex) -> None:
+def test_a_coded_clip_is_not_coded_twice(clip: Path, tiny_model: Model, lpips: Lpips) -> None:
     first, second = DarkeningPeer(), DarkeningPeer()
     bench = Bench(lpips, None)
     before = RateDistortion(config(clip.parent), tiny_model, bench, (first,)).row(clip, print)
@@ -126,14 +126,14 @@ def test_a_coded_clip_is_not_coded_twice(clip: Path, tiny_model: Model, lpips: L
     assert second.asked == [("realtime", 64, 12_000)]
 
 
-def test_a_clip_without_a_face(clip: Path, tiny_model: Model, lpips: LpipsAlex) -> None:
+def test_a_clip_without_a_face(clip: Path, tiny_model: Model, lpips: Lpips) -> None:
     run = RateDistortion(config(clip.parent), tiny_model, Bench(lpips, NoFaces()), ())
     with pytest.raises(TrainingError, match="no face was found"):
         run.row(clip, print)
 
 
 def test_a_clip_with_no_frame_left(
-    write_clip: WriteClip, moving_pictures: MakePictures, tiny_model: Model, lpips: LpipsAlex
+    write_clip: WriteClip, moving_pictures: MakePictures, tiny_model: Model, lpips: Lpips
 ) -> None:
     clip = write_clip("a.mp4", moving_pictures(1))
     with pytest.raises(TrainingError, match=r"has 1 frame\(s\)"):

@@ -11,15 +11,17 @@ import torch
 
 from codec import Model
 from codec.errors import ConfigError, TrainingError
-from training.evaluate import reconstruct
+from training.evaluate import choice, reconstruct
 from training.evaluate.__main__ import main
 from training.evaluate.clips import Frames, read_clip
 from training.evaluate.config import ReconstructConfig, StripConfig
-from training.evaluate.measure import SCORE_NAMES, Bench
+from training.evaluate.measure import Bench
 from training.evaluate.metrics.landmarks import Landmarks
-from training.evaluate.metrics.lpips import LpipsAlex
+from training.evaluate.metrics.lpips import Lpips
 from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
+from training.evaluate.metrics.weights import WeightsSource
 from training.evaluate.reconstruct import Workbench
+from training.evaluate.tally import SCORE_NAMES
 from training.evaluate.transmission import Transmission
 
 WriteClip = Callable[..., Path]
@@ -77,6 +79,44 @@ def test_writes_every_figure(run: Run, write_clip: WriteClip, moving_pictures: M
     assert result["command"].startswith("python -m training.evaluate reconstruct --clips ")
     assert {"torch", "python", "av"} <= result["versions"].keys()
     assert result["skipped"] == {}
+
+
+def test_metrics_that_are_asked_for(run: Run, write_clip: WriteClip, moving_pictures: MakePictures) -> None:
+    write_clip("a.mp4", moving_pictures(8))
+    write_clip("b.mp4", moving_pictures(8, seed=1))
+    code, result = run(
+        "--no-landmarks", "--references", "1", "--metrics", "ssim,lpips_vgg,dists,vmaf", "--slow-every", "3"
+    )
+    assert code == 0
+    mean = result["overall"]["1"]
+    for name in ("ssim", "lpips_vgg", "dists", "vmaf"):
+        assert mean[name] is not None
+        assert mean[f"frozen_{name}"] is not None
+    assert list(result["metric_weights"]) == ["lpips_alex", "lpips_vgg", "dists", "vmaf"]
+    assert result["settings"]["slow_every"] == 3
+
+
+def test_fid_is_kept_with_the_result(
+    run: Run, write_clip: WriteClip, moving_pictures: MakePictures, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With features of four colours in place of Inception's; stored rows give the same, and lost features are made."""
+
+    class Colours:
+        source = WeightsSource("colours", "0" * 64)
+
+        def features(self, frames_NHW3: Frames) -> Any:
+            return frames_NHW3.reshape(len(frames_NHW3), -1)[:, :4].astype(np.float32)
+
+    monkeypatch.setattr(choice, "load_inception", lambda *_: Colours())
+    write_clip("a.mp4", moving_pictures(8))
+    asked = ("--no-landmarks", "--references", "2", "--metrics", "fid")
+    found = [run(*asked)[1]["overall"]["2"] for _ in range(2)]
+    reconstruct.open_workbench.cache_clear()
+    assert found[0] == found[1]
+    assert found[0]["fid"] > 0
+    for path in (tmp_path / "cache").glob("*.npy"):
+        path.unlink()
+    assert run(*asked)[1]["overall"]["2"]["frozen_fid"] == pytest.approx(found[0]["frozen_fid"])
 
 
 def test_frozen_picture_is_the_nearest_reference(
@@ -184,7 +224,7 @@ def test_coded_references_are_counted(run: Run, write_clip: WriteClip, moving_pi
 
 
 def test_faces_are_looked_for_once_a_clip(
-    write_clip: WriteClip, moving_pictures: MakePictures, tiny_model: Model, lpips: LpipsAlex, tmp_path: Path
+    write_clip: WriteClip, moving_pictures: MakePictures, tiny_model: Model, lpips: Lpips, tmp_path: Path
 ) -> None:
     path = write_clip("a.mp4", moving_pictures(6))
     config = ReconstructConfig(clips=path.parent, out=tmp_path / "o.json", references=(1, 2), cache=tmp_path / "cache")
@@ -201,7 +241,7 @@ def test_faces_are_looked_for_once_a_clip(
 
 
 def test_a_clip_without_a_face_is_not_sent(
-    write_clip: WriteClip, moving_pictures: MakePictures, tiny_model: Model, lpips: LpipsAlex, tmp_path: Path
+    write_clip: WriteClip, moving_pictures: MakePictures, tiny_model: Model, lpips: Lpips, tmp_path: Path
 ) -> None:
     path = write_clip("a.mp4", moving_pictures(6))
     config = ReconstructConfig(clips=path.parent, out=tmp_path / "o.json", cache=tmp_path / "cache")
@@ -274,6 +314,9 @@ def test_a_result_that_cannot_be_written(
         (("--references", "one"), "references"),
         (("--references", "0,1"), "references is 0; it must lie in [1, 16]"),
         (("--every", "0"), "every is 0; it must be at least 1"),
+        (("--slow-every", "0"), "slow_every is 0; it must be at least 1"),
+        (("--metrics", "ssim,fvd"), "metrics has 'fvd'; there are ssim,"),
+        (("--metrics", "identity", "--no-landmarks"), "metrics has identity, which needs landmarks"),
         (("--group", "news"), "group is 'news'; it must be NAME=PATTERN"),
         (("--colour", "red"), "--colour"),
     ],
@@ -297,5 +340,5 @@ def test_settings_of_a_strip() -> None:
         StripConfig(clip=Path("a.mp4"), out=Path("a.png"), frames=0)
 
 
-def test_the_metric_runs_on_the_models_device(lpips: LpipsAlex) -> None:
+def test_the_metric_runs_on_the_models_device(lpips: Lpips) -> None:
     assert lpips.device == torch.device("cpu")

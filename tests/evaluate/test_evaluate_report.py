@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from training.evaluate.measure import SCORE_NAMES
-from training.evaluate.report import grouped, means, table
+from codec.errors import TrainingError
+from training.evaluate.cache import FeatureStore
+from training.evaluate.metrics.fid import frechet_distance
+from training.evaluate.report import grouped, means, tables
+from training.evaluate.tally import SCORE_NAMES
 
 
 def row(psnr_db: float, *, moving: bool = False, akd: float | None = 2.0, lpips: float = 0.1) -> dict[str, Any]:
@@ -45,5 +50,35 @@ def test_groups_by_pattern() -> None:
 
 def test_table_has_a_row_for_each_mean() -> None:
     overall = means([row(20, akd=None)], (1,))
-    drawn = table({"overall": overall, "moving": {}, "still": overall, "groups": {"news": overall}})
-    assert drawn.row_count == 3
+    result = {"overall": overall, "moving": {}, "still": overall, "groups": {"news": overall}}
+    assert [drawn.row_count for drawn in tables(result)] == [3, 3]
+
+
+def test_a_second_table_has_what_was_asked_for() -> None:
+    asked = row(20)
+    for name in ("ssim", "lpips_vgg", "dists", "identity_similarity", "vmaf", "body_akd_05", "body_mkr_05"):
+        asked["1"][name] = asked["1"][f"frozen_{name}"] = None
+    result = {"overall": means([asked], (1,)), "moving": {}, "still": {}}
+    assert len(tables(result)) == 1
+    asked["1"]["dists"] = 0.25
+    result = {"overall": means([asked], (1,)), "moving": {}, "still": {}}
+    assert [column.header for column in tables(result)[1].columns] == ["clips", "refs", "DISTS", "bits"]
+    assert list(tables(result)[1].columns[2].cells) == ["0.250 (-)"]
+
+
+def test_fid_is_of_all_clips_together(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    sets = np.random.default_rng(0).normal(size=(2, 6, 4)).astype(np.float32)
+    rows = [row(20), row(30), row(40)]
+    for clip, part in zip(rows, (sets[:, :4], sets[:, 4:5], sets[:, 5:]), strict=True):
+        clip["1"] |= {"fid_features": store.store(part), "frozen_fid_features": store.store(part[::-1])}
+    mean = means(rows, (1,), store)["1"]
+    assert mean["fid"] == pytest.approx(frechet_distance(sets[0], sets[1]))
+    assert mean["frozen_fid"] == pytest.approx(mean["fid"])
+    assert means(rows[1:2], (1,), store)["1"]["fid"] is None
+    assert store.holds(rows)
+    (tmp_path / rows[2]["1"]["fid_features"]).write_bytes(b"damaged")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        means(rows, (1,), store)
+    (tmp_path / rows[2]["1"]["fid_features"]).unlink()
+    assert not store.holds(rows)

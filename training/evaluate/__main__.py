@@ -22,7 +22,7 @@ from training.evaluate.plot import draw
 from training.evaluate.pool import Row, Work, each
 from training.evaluate.rate_distortion import measure_rates, open_run
 from training.evaluate.reconstruct import measure, open_workbench
-from training.evaluate.report import document, rate_document, rate_markdown, rate_table, table
+from training.evaluate.report import document, rate_document, rate_markdown, rate_table, tables
 from training.evaluate.strip import strip_of, write_strip
 
 Command = (
@@ -67,11 +67,12 @@ def reconstruct(config: ReconstructConfig, command: str, screen: Console) -> Non
     check_place(config.out)
     workbench = open_workbench(config)
     results = with_progress(partial(measure, config), paths, config.jobs, screen)
-    result = document(config, command, workbench.model, workbench.bench.lpips.source, results)
+    result = document(config, command, workbench, results)
     write_json(config.out, result)
     if len(result["skipped"]) == len(paths):
         raise TrainingError(f"none of {len(paths)} clip(s) could be measured; {config.out} gives the reasons")
-    Console(width=max(TABLE_WIDTH, screen.width)).print(table(result))
+    for drawn in tables(result):
+        Console(width=max(TABLE_WIDTH, screen.width)).print(drawn)
     screen.print(f"wrote {config.out}", highlight=False)
 
 
@@ -87,7 +88,7 @@ def rate_distortion(config: RateDistortionConfig, command: str, screen: Console)
     check_place(config.out / "rd.json")
     run = open_run(config)
     results = with_progress(partial(measure_rates, config), paths, config.jobs, screen)
-    result = rate_document(config, command, run.model, run.bench.lpips.source, results)
+    result = rate_document(config, command, run, results)
     write_json(config.out / "rd.json", result)
     if len(result["skipped"]) == len(paths):
         raise TrainingError(

@@ -1,4 +1,4 @@
-"""Evaluation, memory: results and landmarks of clips that were measured before.
+"""Evaluation, memory: results, landmarks and features of clips that were measured before.
 
 A result is found again by the hash of all that it depends on: clip, weights, settings, metric weights and the code of
 codec and evaluation. Files are JSON, written whole or not at all.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ import numpy as np
 
 import codec
 import training.evaluate
-from codec.errors import OutputError
+from codec.errors import OutputError, TrainingError
+from training.evaluate.metrics.fid import Features, frechet_distance
 from training.evaluate.metrics.landmarks import Landmarks
+
+FEATURES = "fid_features"
 
 
 def default_folder() -> Path:
@@ -107,6 +111,61 @@ class ResultCache:
             OutputError: it cannot be written.
         """
         write_json(self.path(dependencies), result)
+
+
+class FeatureStore:
+    """Features of pictures for FID, which need all clips at once; rows of clips hold the names of their files.
+
+    Args:
+        folder: made when the first are stored.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def store(self, sets_2ND: Features) -> str:
+        """Keep the features of sources and of pictures, and return the file's name.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        name = f"{hashlib.sha256(sets_2ND.tobytes()).hexdigest()[:32]}.npy"
+        partial = self._folder / f"{name}.{os.getpid()}.part"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                np.save(file, sets_2ND)
+            partial.replace(self._folder / name)
+        except OSError as error:
+            raise OutputError(f"{self._folder / name} cannot be written: {error.strerror}") from error
+        return name
+
+    def holds(self, row: Any) -> bool:
+        """Return whether all files that a row names are there."""
+        if isinstance(row, dict):
+            return all(
+                (self._folder / str(value)).is_file() if str(key).endswith(FEATURES) else self.holds(value)
+                for key, value in row.items()
+            )
+        return all(self.holds(value) for value in row) if isinstance(row, list) else True
+
+    def fid(self, names: Iterable[str]) -> float | None:
+        """Return FID of all pictures whose files are named; None for fewer than two.
+
+        Raises:
+            TrainingError: a file is missing or damaged.
+        """
+        sets = [self._load(name) for name in names]
+        if sum(features_2ND.shape[1] for features_2ND in sets) < 2:
+            return None
+        source_ND, received_ND = np.concatenate(sets, axis=1)
+        return frechet_distance(source_ND, received_ND)
+
+    def _load(self, name: str) -> Features:
+        try:
+            return np.asarray(np.load(self._folder / name, allow_pickle=False), dtype=np.float32)
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{self._folder / name} cannot be read; run again with another --cache") from error
 
 
 class LandmarkMemory:

@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.constructors import PrimitiveConstructorSpec
 
 from codec.errors import ConfigError
+from training.evaluate.choice import CHOICES, check_metrics
 
 MAX_REFERENCES = 16
 DEFAULT_REFERENCES = (1, 2, 3)
@@ -36,6 +37,25 @@ Counts = Annotated[
 Rates = Counts
 
 
+def metric_names(words: list[str]) -> tuple[str, ...]:
+    """Read names of metrics such as ``ssim,dists``; ``all`` and ``none`` stand for what they say."""
+    if words[0] in ("all", "none"):
+        return CHOICES if words[0] == "all" else ()
+    return tuple(words[0].split(","))
+
+
+Metrics = Annotated[
+    tuple[str, ...],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME,NAME,...",
+        instance_from_str=metric_names,
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [",".join(value) or "none"],
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReconstructConfig:
     """Code clips with the shipped encoder and decoder and measure what a receiver sees, beside the frozen picture."""
@@ -51,7 +71,7 @@ class ReconstructConfig:
     device: str = "auto"
     """Where networks run: auto, cpu, cuda, cuda:1, mps."""
     loss_weights: Path | None = None
-    """Folder with lpips_alex.safetensors; without it the lpips package's weights are downloaded."""
+    """Folder of metrics' weights (docs/evaluation.md names the files); without it the libraries download theirs."""
     limit: int = 0
     """Measure at most this many clips, evenly spaced over their names; 0 takes all."""
     frames: int = 0
@@ -60,6 +80,10 @@ class ReconstructConfig:
     """Score one pair of neighbouring frames out of this many; all frames are coded."""
     landmarks: bool = True
     """Measure AKD and the mouth and eye regions (MTCNN on every scored picture)."""
+    metrics: Metrics = ("ssim",)
+    """Further metrics: ssim, lpips_vgg, dists, identity, fid, body and vmaf; all or none."""
+    slow_every: int = 1
+    """LPIPS-VGG, DISTS, identity, FID and body look at one scored frame out of this many."""
     coded_references: bool = False
     """Give the decoder references as a call sends them (AVIF), not as the receiver holds them beforehand."""
     group: tuple[str, ...] = ()
@@ -80,9 +104,10 @@ class ReconstructConfig:
             ConfigError: a setting is out of range.
         """
         check_counts(self.references)
-        for name, least in (("limit", 0), ("frames", 0), ("every", 1), ("jobs", 1)):
+        for name, least in (("limit", 0), ("frames", 0), ("every", 1), ("slow_every", 1), ("jobs", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        check_metrics(self.metrics, self.landmarks)
         for group in self.group:
             name, _, pattern = group.partition("=")
             if not name or not pattern:
@@ -149,11 +174,15 @@ class RateDistortionConfig:
     device: str = "auto"
     """Where networks run: auto, cpu, cuda, cuda:1, mps."""
     loss_weights: Path | None = None
-    """Folder with lpips_alex.safetensors; without it the lpips package's weights are downloaded."""
+    """Folder of metrics' weights (docs/evaluation.md names the files); without it the libraries download theirs."""
     limit: int = 0
     """Measure at most this many clips, evenly spaced over their names; 0 takes all."""
     landmarks: bool = True
     """Measure AKD and the mouth and eye regions."""
+    metrics: Metrics = ("ssim",)
+    """Further metrics: ssim, lpips_vgg, dists, identity, fid, body and vmaf; all or none."""
+    slow_every: int = 1
+    """LPIPS-VGG, DISTS, identity, FID and body look at one scored frame out of this many."""
     jobs: int = 1
     """Clips measured at the same time, each in a process of its own."""
     cache: Path | None = None
@@ -168,9 +197,10 @@ class RateDistortionConfig:
             ConfigError: a setting is out of range.
         """
         check_counts(self.references)
-        for name, least in (("limit", 0), ("every", 1), ("jobs", 1)):
+        for name, least in (("limit", 0), ("every", 1), ("slow_every", 1), ("jobs", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        check_metrics(self.metrics, self.landmarks)
         for name, low, high in (("rates", 1, 100_000), ("scales", 1, 8)):
             for value in getattr(self, name):
                 if not low <= value <= high:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from training.evaluate.measure import SCORE_NAMES
+from training.evaluate.cache import FEATURES, FeatureStore
 from training.evaluate.rate_distortion import FROZEN, OURS, Point
+from training.evaluate.tally import HIGHER_IS_BETTER, SCORE_NAMES
 
-HIGHER_IS_BETTER = {"psnr_db"}
 HEADLINE_METRICS = ("lpips_alex", "psnr_db", "akd", "mouth_lpips")
 RATES = ("payload_bits_per_s", "wire_bits_per_s", "wire_bits_per_s_over_10_s", "wire_bits_per_s_over_300_s")
 IDENTITY = ("coder", "setting", "size", "references", "target_bits_per_s")
@@ -26,28 +26,35 @@ IDENTITY = ("coder", "setting", "size", "references", "target_bits_per_s")
 Curve = list[tuple[float, float]]
 
 
-def mean_points(points_of_clips: Iterable[list[Point]]) -> list[Point]:
+def mean_points(points_of_clips: Iterable[list[Point]], features: FeatureStore | None = None) -> list[Point]:
     """Return the mean over clips of each coder at each setting, size and rate (or number of references).
 
-    A point that failed on one clip is left out of its mean, and ``num_clips`` says how many were not.
+    A point that failed on one clip is left out of its mean, and ``num_clips`` says how many were not. ``features`` is
+    where the points' features for FID are.
+
+    Raises:
+        TrainingError: features cannot be read.
     """
     gathered: dict[tuple[Any, ...], list[Point]] = {}
     for points in points_of_clips:
         for point in points:
             if "reason" not in point:
                 gathered.setdefault(tuple(point.get(name) for name in IDENTITY), []).append(point)
-    means = [_mean(identity, points) for identity, points in gathered.items()]
+    means = [_mean(identity, points, features) for identity, points in gathered.items()]
     order = list(dict.fromkeys((point["coder"], point["setting"]) for point in means))
     return sorted(means, key=lambda point: order.index((point["coder"], point["setting"])))
 
 
-def _mean(identity: tuple[Any, ...], points: list[Point]) -> Point:
+def _mean(identity: tuple[Any, ...], points: list[Point], features: FeatureStore | None) -> Point:
     mean: Point = {name: value for name, value in zip(IDENTITY, identity, strict=True) if value is not None}
     mean["num_clips"] = len(points)
     for name in (*RATES, *SCORE_NAMES):
         values = [point[name] for point in points if point.get(name) is not None]
         if values:
             mean[name] = float(np.mean(values))
+    files = [point[FEATURES] for point in points if FEATURES in point]
+    if features is not None and files and (fid := features.fid(files)) is not None:
+        mean["fid"] = fid
     return mean
 
 

@@ -1,23 +1,21 @@
 """Evaluation, metrics together: compare pictures with their source, batch by batch.
 
-    source pictures -> Bench.look -> Look;  Look of a picture, Look of its source -> Bench.compare -> Comparison
-    Comparison, ... -> Tally -> Scores
+    source pictures -> Bench.look -> Look;  Look of a picture, Look of its source -> Bench.compare -> Tally
 
-A ``Look`` holds all that LPIPS and AKD need of a picture, so that a source or a reference is looked at once however
-many pictures it is compared with. Shape legend: N pictures, S height and width, 5 landmarks, 2 = (x, y).
+A ``Look`` holds all that the metrics need of a picture, so that a source or a reference is looked at once however many
+pictures it is compared with. Slow metrics look when first asked, and on one scored frame out of ``slow_every`` alone.
+Shape legend: N pictures, S height and width, 5 landmarks, 2 = (x, y).
 """
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from training.evaluate.clips import Frames, Picture
+from training.evaluate.clips import Frames
 from training.evaluate.metrics.landmarks import (
     EYES_SIZE,
     MOUTH_SIZE,
@@ -28,10 +26,15 @@ from training.evaluate.metrics.landmarks import (
     keypoint_distance,
     mouth_box,
 )
-from training.evaluate.metrics.lpips import Features, LpipsAlex
-from training.evaluate.metrics.pixels import mean_absolute_error, mean_squared_error, psnr_db, temporal_error
+from training.evaluate.metrics.lpips import Features, Lpips
+from training.evaluate.metrics.pixels import PEAK, mean_absolute_error, mean_squared_error, psnr_db
+from training.evaluate.metrics.ssim import ssim
+from training.evaluate.metrics.vmaf import Vmaf
+from training.evaluate.metrics.weights import WeightsSource
+from training.evaluate.picture_metrics import InceptionFeatures, PictureMetric, image_tensor
+from training.evaluate.tally import Tally
 
-Values = npt.NDArray[np.float64]
+Views = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,95 +43,68 @@ class Look:
 
     Attributes:
         frames_NSS3: the pictures.
-        features: LPIPS taps of the whole pictures.
+        features: LPIPS-Alex taps of the whole pictures.
         faces: landmarks of each picture's faces, the largest first; None where they are not measured.
+        views: of each picture by slow metrics, as far as they have looked.
     """
 
     frames_NSS3: Frames
     features: Features
     faces: list[Landmarks] | None
+    views: list[Views]
 
     def __getitem__(self, index: list[int]) -> Look:
-        """Return some of the pictures, in the order asked for."""
+        """Return some of the pictures, in the order asked for; what is seen of them is seen of these too."""
         faces = None if self.faces is None else [self.faces[position] for position in index]
-        return Look(self.frames_NSS3[index], tuple(tap[index] for tap in self.features), faces)
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Means over the scored frames of a clip; None where nothing could be measured.
-
-    Attributes:
-        psnr_db: mean of the frames' PSNR, dB.
-        l1: mean absolute difference, steps of 0 to 255.
-        lpips_alex: LPIPS-Alex of the whole picture.
-        akd: mean distance of MTCNN's landmarks from the source's, pixels.
-        mouth_lpips: LPIPS-Alex of the region around the source's mouth.
-        eyes_lpips: LPIPS-Alex of the region around the source's eyes.
-        temporal_error: mean absolute difference of frame-to-frame changes, steps of 0 to 255.
-        faceless: share of frames in which no face was found though the source has one.
-    """
-
-    psnr_db: float
-    l1: float
-    lpips_alex: float
-    akd: float | None
-    mouth_lpips: float | None
-    eyes_lpips: float | None
-    temporal_error: float | None
-    faceless: float | None
-
-
-SCORE_NAMES = tuple(field.name for field in dataclasses.fields(Scores))
-
-
-class Tally:
-    """The figures of one codec on one clip, gathered frame by frame in order."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, list[float]] = {name: [] for name in SCORE_NAMES}
-        self._last: tuple[int, Picture, Picture] | None = None
-
-    def add(self, name: str, values: list[float]) -> None:
-        """Add values of one metric, one for each frame that has it."""
-        self._values[name].extend(values)
-
-    def add_changes(self, positions: list[int], frames_NSS3: Frames, sources_NSS3: Frames) -> None:
-        """Add the temporal errors of frames whose predecessor was scored too."""
-        for position, picture, source in zip(positions, frames_NSS3, sources_NSS3, strict=True):
-            if self._last is not None and self._last[0] == position - 1:
-                self.add("temporal_error", [temporal_error(self._last[1], picture, self._last[2], source)])
-            self._last = (position, picture, source)
-
-    def scores(self) -> Scores:
-        """Return the means.
-
-        Raises:
-            ValueError: no frame was added.
-        """
-        means = {name: float(np.mean(values)) if values else None for name, values in self._values.items()}
-        if means["psnr_db"] is None or means["l1"] is None or means["lpips_alex"] is None:
-            raise ValueError("no frame was scored")
-        return Scores(**means)  # type: ignore[arg-type]
+        views = [self.views[position] for position in index]
+        return Look(self.frames_NSS3[index], tuple(tap[index] for tap in self.features), faces, views)
 
 
 class Bench:
-    """The metrics that need networks, on one device.
+    """The metrics, on one device.
 
     Args:
-        lpips: the metric with its weights.
-        detector: finds landmarks; None leaves out AKD and the regions.
+        lpips: LPIPS-Alex with its weights.
+        detector: finds landmarks; None leaves out AKD, the regions and identity.
+        slow: metrics of single pictures that take their time.
+        slow_every: they look at one scored frame out of this many.
+        vmaf: measured over all scored frames of a clip; None leaves it out.
+        with_ssim: measure SSIM.
     """
 
-    def __init__(self, lpips: LpipsAlex, detector: LandmarkDetector | None) -> None:
-        self.lpips = lpips
-        self.detector = detector
+    def __init__(
+        self,
+        lpips: Lpips,
+        detector: LandmarkDetector | None,
+        slow: Sequence[PictureMetric] = (),
+        slow_every: int = 1,
+        vmaf: Vmaf | None = None,
+        with_ssim: bool = False,
+    ) -> None:
+        self.lpips, self.detector = lpips, detector
+        self.slow, self.slow_every, self.vmaf, self.with_ssim = tuple(slow), slow_every, vmaf, with_ssim
+
+    @property
+    def sources(self) -> dict[str, WeightsSource]:
+        """Where the weights of each metric came from, by its name."""
+        sources = {"lpips_alex": self.lpips.source, **{metric.name: metric.source for metric in self.slow}}
+        return sources if self.vmaf is None else {**sources, "vmaf": self.vmaf.source}
+
+    def dependencies(self) -> dict[str, Any]:
+        """Return all that figures depend on besides pictures and code, as JSON values."""
+        return {
+            "weights": {name: source.sha256 for name, source in self.sources.items()},
+            "landmarks": self.detector is not None,
+            "slow_every": self.slow_every,
+            "ssim": self.with_ssim,
+        }
 
     def look(self, frames_NSS3: Frames, faces: list[Landmarks] | None = None) -> Look:
         """Look at pictures; ``faces`` are their landmarks where they are known already."""
         if faces is None and self.detector is not None:
             faces = self.detector.detect(frames_NSS3)
-        return Look(frames_NSS3, self.lpips.features(self._images(frames_NSS3)), faces)
+        views: list[Views] = [{} for _ in frames_NSS3]
+        return Look(frames_NSS3, self.lpips.features(self._images(frames_NSS3)), faces, views)
 
     def compare(self, tally: Tally, positions: list[int], source: Look, received: Look) -> None:
         """Add the figures of some frames to a tally.
@@ -144,8 +120,25 @@ class Bench:
         tally.add("l1", mean_absolute_error(source.frames_NSS3, received.frames_NSS3).tolist())
         tally.add("lpips_alex", self.lpips.distance(source.features, received.features).tolist())
         tally.add_changes(positions, received.frames_NSS3, source.frames_NSS3)
+        if self.with_ssim:
+            tally.add("ssim", ssim(source.frames_NSS3, received.frames_NSS3).tolist())
+        if self.vmaf is not None:
+            tally.add_luma(self.vmaf, source.frames_NSS3, received.frames_NSS3)
         if source.faces is not None and received.faces is not None:
             self._compare_faces(tally, source, received, source.faces, received.faces)
+        self._compare_slowly(tally, source, received)
+        tally.num_frames += len(positions)
+
+    def _compare_slowly(self, tally: Tally, source: Look, received: Look) -> None:
+        first = -tally.num_frames % self.slow_every
+        chosen = list(range(first, len(source.frames_NSS3), self.slow_every))
+        for metric in self.slow if chosen else ():
+            pairs = list(zip(_views(metric, source, chosen), _views(metric, received, chosen), strict=True))
+            for sent, came in pairs:
+                for name, value in metric.compare(sent, came).items():
+                    tally.add(name, [value])
+                if isinstance(metric, InceptionFeatures):
+                    tally.add_features(sent, came)
 
     def _compare_faces(
         self, tally: Tally, source: Look, received: Look, source_faces: list[Landmarks], faces: list[Landmarks]
@@ -155,16 +148,27 @@ class Bench:
             return
         largest = [source_faces[index][0] for index in with_face]
         distances = [keypoint_distance(mine, faces[index]) for mine, index in zip(largest, with_face, strict=True)]
-        tally.add("akd", [distance for distance in distances if distance is not None])
+        tally.add("akd", distances)
         tally.add("faceless", [float(distance is None) for distance in distances])
         source_NCHW = self._images(source.frames_NSS3[with_face])
         received_NCHW = self._images(received.frames_NSS3[with_face])
-        for name, box_of, size in (("mouth_lpips", mouth_box, MOUTH_SIZE), ("eyes_lpips", eyes_box, EYES_SIZE)):
+        for region, box_of, size in (("mouth", mouth_box, MOUTH_SIZE), ("eyes", eyes_box, EYES_SIZE)):
             boxes = [box_of(landmarks_52) for landmarks_52 in largest]
-            a = self.lpips.features(cut(source_NCHW, boxes, size))
-            b = self.lpips.features(cut(received_NCHW, boxes, size))
-            tally.add(name, self.lpips.distance(a, b).tolist())
+            sent_NCHW, came_NCHW = cut(source_NCHW, boxes, size), cut(received_NCHW, boxes, size)
+            distance_N = self.lpips.distance(self.lpips.features(sent_NCHW), self.lpips.features(came_NCHW))
+            squared_N = (sent_NCHW - came_NCHW).square().mean(dim=(1, 2, 3)).double().cpu().numpy() * PEAK**2
+            tally.add(f"{region}_lpips", distance_N.tolist())
+            tally.add(f"{region}_psnr_db", psnr_db(squared_N).tolist())
 
     def _images(self, frames_NSS3: Frames) -> Tensor:
-        frames = torch.from_numpy(np.ascontiguousarray(frames_NSS3)).to(self.lpips.device)
-        return frames.permute(0, 3, 1, 2).float() / 255
+        return image_tensor(frames_NSS3).to(self.lpips.device)
+
+
+def _views(metric: PictureMetric, look: Look, chosen: list[int]) -> list[Any]:
+    """Return a metric's views of some pictures, looking at those that it has not seen."""
+    unseen = [index for index in chosen if metric.name not in look.views[index]]
+    if unseen:
+        faces = None if look.faces is None else [look.faces[index] for index in unseen]
+        for index, view in zip(unseen, metric.view(look.frames_NSS3[unseen], faces), strict=True):
+            look.views[index][metric.name] = view
+    return [look.views[index][metric.name] for index in chosen]

@@ -2,7 +2,7 @@
 
     Clip -> ours with 1, 2, 3 references; frozen; peers x settings x sizes x rates -> points
 
-A point is a dict of plain values: who, how, bits a second of payload and on the wire, and ``measure.Scores``. Every
+A point is a dict of plain values: who, how, bits a second of payload and on the wire, and ``tally.Scores``. Every
 coder is scored on the same frames: those that are a reference for none. Bits are counted in the same way for all:
 payload; and wire, with 68 bytes of headers (IPv4, UDP, RTP, extensions, GCM tag) for each packet of at most 1,200
 bytes. Our references are coded as a call sends them; their bits are not in these figures but spread over a call beside
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from codec import Model, load_model
 from codec.errors import TrainingError
-from training.evaluate.cache import ResultCache, code_sha256, default_folder
+from training.evaluate.cache import FEATURES, FeatureStore, ResultCache, code_sha256, default_folder
+from training.evaluate.choice import open_bench
 from training.evaluate.clips import (
     Clip,
     Frames,
@@ -34,11 +34,10 @@ from training.evaluate.clips import (
     scored_positions,
 )
 from training.evaluate.config import RateDistortionConfig
-from training.evaluate.measure import Bench, Look, Scores, Tally
-from training.evaluate.metrics.landmarks import MtcnnLandmarks
-from training.evaluate.metrics.lpips import load_lpips
+from training.evaluate.measure import Bench, Look
 from training.evaluate.peers import PEERS, SETTINGS, Peer, Setting
 from training.evaluate.pool import OnFrames, Row
+from training.evaluate.tally import Tally
 from training.evaluate.transmission import PACKET_OVERHEAD_BYTES, Transmission, as_sent, nearest_references
 
 MAX_PACKET_BYTES = 1200
@@ -69,6 +68,7 @@ class RateDistortion:
     def __init__(self, config: RateDistortionConfig, model: Model, bench: Bench, peers: Sequence[Peer] = PEERS) -> None:
         self.config, self.model, self.bench, self.peers = config, model, bench, peers
         self.results = ResultCache(config.cache or default_folder())
+        self.features = FeatureStore(config.cache or default_folder())
 
     def row(self, path: Path, on_frames: OnFrames) -> Row:
         """Return all points of one clip.
@@ -87,7 +87,7 @@ class RateDistortion:
             jobs.append((key, partial(ClipRates.peer, peer=peer, setting=setting, side=side, bits_per_s=1000 * kbit)))
         for key, job in jobs:
             stored = self.results.load(key)
-            if stored is None:
+            if stored is None or not self.features.holds(stored):
                 missing.append((key, job))
             else:
                 points.extend(stored)
@@ -116,9 +116,8 @@ class RateDistortion:
             "what": "rd",
             "clip": clip_sha256,
             "code": code_sha256(),
-            "lpips": self.bench.lpips.source.sha256,
+            "metrics": self.bench.dependencies(),
             "size": self.model.config.image_size,
-            "landmarks": self.bench.detector is not None,
             "references": config.references,
             "seconds": config.seconds,
             "every": config.every,
@@ -147,7 +146,7 @@ class ClipRates:
         config = run.config
         self.clip = beginning(clip, max(1, round(config.seconds * clip.fps)))
         num_frames = len(self.clip)
-        self.bench, self.model = run.bench, run.model
+        self.bench, self.model, self.features = run.bench, run.model, run.features
         self.references = {count: reference_positions(num_frames, count) for count in config.references}
         positions = {position for references in self.references.values() for position in references}
         self.all_references = tuple(sorted(positions))
@@ -163,11 +162,12 @@ class ClipRates:
     def _batches(self) -> list[tuple[int, ...]]:
         return [self.scored[start : start + BATCH] for start in range(0, len(self.scored), BATCH)]
 
-    def _scores(self, looks: Iterable[Look]) -> Scores:
+    def _scores(self, looks: Iterable[Look]) -> Point:
         tally = Tally()
         for batch, source, look in zip(self._batches(), self.source, looks, strict=True):
             self.bench.compare(tally, list(batch), source, look)
-        return tally.scores()
+        sets = tally.feature_sets()
+        return asdict(tally.scores()) | ({} if sets is None else {FEATURES: self.features.store(sets)})
 
     def _rates(self, frame_bytes: Sequence[int]) -> dict[str, float]:
         seconds = len(self.clip) / self.clip.fps
@@ -192,9 +192,9 @@ class ClipRates:
             }
             scores = self._scores(self.bench.look(receiver.pictures(batch)) for batch in self._batches())
             who = {"setting": "realtime", "references": count, "size": self.model.config.image_size}
-            points.append({"coder": OURS, **who, **rates, **spread, **asdict(scores)})
+            points.append({"coder": OURS, **who, **rates, **spread, **scores})
             frozen = self._scores(self._frozen(np.stack(pictures)))
-            points.append({"coder": FROZEN, **who, **self._rates(()), **asdict(frozen)})
+            points.append({"coder": FROZEN, **who, **self._rates(()), **frozen})
         return points
 
     def _frozen(self, references_RSS3: Frames) -> Iterable[Look]:
@@ -211,7 +211,7 @@ class ClipRates:
         except TrainingError as error:
             return [{**who, "reason": str(error)}]
         scores = self._scores(self.bench.look(sent.frames_NSS3[list(batch)]) for batch in self._batches())
-        return [{**who, **self._rates(sent.frame_bytes), **asdict(scores)}]
+        return [{**who, **self._rates(sent.frame_bytes), **scores}]
 
 
 @lru_cache(maxsize=1)
@@ -223,10 +223,15 @@ def open_run(config: RateDistortionConfig) -> RateDistortion:
         TrainingError: the metric's weights cannot be used.
     """
     model = load_model(config.weights, config.device)
-    lpips = load_lpips(config.loss_weights, model.device)
-    landmark_device = model.device if model.device.type == "cuda" else torch.device("cpu")
-    detector = MtcnnLandmarks(model.config.image_size, landmark_device) if config.landmarks else None
-    return RateDistortion(config, model, Bench(lpips, detector))
+    bench = open_bench(
+        config.metrics,
+        config.slow_every,
+        config.loss_weights,
+        config.landmarks,
+        model.config.image_size,
+        model.device,
+    )
+    return RateDistortion(config, model, bench)
 
 
 def measure_rates(config: RateDistortionConfig, path: Path, on_frames: OnFrames) -> Row:

@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from codec import Model, load_model
 from codec.errors import TrainingError
-from training.evaluate.cache import LandmarkMemory, ResultCache, code_sha256, default_folder
+from training.evaluate.cache import FEATURES, FeatureStore, LandmarkMemory, ResultCache, code_sha256, default_folder
+from training.evaluate.choice import open_bench
 from training.evaluate.clips import Clip, beginning, file_sha256, read_clip, reference_positions, scored_positions
 from training.evaluate.config import ReconstructConfig
-from training.evaluate.measure import Bench, Look, Tally
-from training.evaluate.metrics.landmarks import SMALLEST_FACE_SHARE, MtcnnLandmarks
-from training.evaluate.metrics.lpips import load_lpips
+from training.evaluate.measure import Bench, Look
+from training.evaluate.metrics.landmarks import SMALLEST_FACE_SHARE
 from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
 from training.evaluate.pool import OnFrames, Row
 from training.evaluate.strip import Strip, evenly_spaced, write_strip
+from training.evaluate.tally import Tally
 from training.evaluate.transmission import Receiver, Transmission, as_sent, nearest_references
 
 MOVING_BELOW_DB = 23.0
@@ -47,6 +47,7 @@ class Workbench:
     def __init__(self, config: ReconstructConfig, model: Model, bench: Bench) -> None:
         self.config, self.model, self.bench = config, model, bench
         self.results = ResultCache(config.cache or default_folder())
+        self.features = FeatureStore(config.cache or default_folder())
 
     def row(self, path: Path, on_frames: OnFrames) -> Row:
         """Return the figures of one clip, from memory where it was measured before.
@@ -63,7 +64,7 @@ class Workbench:
         dependencies = self._dependencies(sha256)
         strip_path = None if self.config.strips is None else self.config.strips / f"{path.stem}.png"
         stored = self.results.load(dependencies)
-        if stored is not None and (strip_path is None or strip_path.exists()):
+        if stored is not None and self.features.holds(stored) and (strip_path is None or strip_path.exists()):
             return dict(stored)
         clip = read_clip(path, self.model.config.image_size)
         if self.config.frames:
@@ -82,12 +83,11 @@ class Workbench:
             "clip": clip_sha256,
             "weights": self.model.sha256,
             "code": code_sha256(),
-            "lpips": self.bench.lpips.source.sha256,
+            "metrics": self.bench.dependencies(),
             "device": self.model.device.type,
             "references": config.references,
             "frames": config.frames,
             "every": config.every,
-            "landmarks": self.bench.detector is not None,
             "coded_references": config.coded_references,
         }
 
@@ -113,6 +113,7 @@ class ClipMeasurement:
     def __init__(self, workbench: Workbench, clip: Clip) -> None:
         config = workbench.config
         self.clip, self.bench, self.model = clip, workbench.bench, workbench.model
+        self.features = workbench.features
         self.counts = config.references
         self.references = {count: reference_positions(len(clip), count) for count in self.counts}
         self.scored = {
@@ -216,14 +217,18 @@ class ClipMeasurement:
                 "references": list(self.references[count]),
                 "num_scored": len(self.scored[count]),
                 "bits_per_frame": transmission.bits_per_frame,
-                **asdict(ours[count].scores()),
-                **{f"frozen_{name}": value for name, value in asdict(frozen[count].scores()).items()},
+                **self._scores(ours[count]),
+                **{f"frozen_{name}": value for name, value in self._scores(frozen[count]).items()},
             }
             if self.reference_bytes:
                 row[str(count)]["reference_bytes"] = [
                     self.reference_bytes[position] for position in self.references[count]
                 ]
         return row
+
+    def _scores(self, tally: Tally) -> dict[str, Any]:
+        sets = tally.feature_sets()
+        return asdict(tally.scores()) | ({} if sets is None else {FEATURES: self.features.store(sets)})
 
     def strip(self) -> Strip:
         """Return the strip of what was measured with the most references; call ``run`` first."""
@@ -250,11 +255,15 @@ def open_workbench(config: ReconstructConfig) -> Workbench:
         TrainingError: the metric's weights cannot be used.
     """
     model = load_model(config.weights, config.device)
-    lpips = load_lpips(config.loss_weights, model.device)
-    # MTCNN lacks operations on Apple's GPUs.
-    landmark_device = model.device if model.device.type == "cuda" else torch.device("cpu")
-    detector = MtcnnLandmarks(model.config.image_size, landmark_device) if config.landmarks else None
-    return Workbench(config, model, Bench(lpips, detector))
+    bench = open_bench(
+        config.metrics,
+        config.slow_every,
+        config.loss_weights,
+        config.landmarks,
+        model.config.image_size,
+        model.device,
+    )
+    return Workbench(config, model, bench)
 
 
 def measure(config: ReconstructConfig, path: Path, on_frames: OnFrames) -> Row:

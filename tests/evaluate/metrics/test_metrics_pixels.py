@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from training.evaluate.metrics.pixels import mean_absolute_error, mean_squared_error, psnr_db, temporal_error
+from training.evaluate.metrics.pixels import (
+    flicker,
+    mean_absolute_error,
+    mean_squared_error,
+    psnr_db,
+    temporal_error,
+)
 
 
 def test_psnr_of_a_known_offset() -> None:
@@ -52,3 +58,22 @@ def test_temporal_error_sees_changes_and_not_offsets() -> None:
 def test_temporal_error_does_not_wrap_around() -> None:
     black, white = np.zeros((2, 2, 3), np.uint8), np.full((2, 2, 3), 255, np.uint8)
     assert temporal_error(black, white, white, black) == 510
+
+
+def test_flicker_is_seen_where_the_source_rests_alone() -> None:
+    source = np.full((2, 4, 4, 3), 100, np.uint8)
+    source[1, :2] += 50
+    received = source.copy()
+    received[1, 2] += 8
+    received[1, 0] = 0
+    assert flicker(received[0], received[1], source[0], source[1]) == 4
+    assert flicker(source[0], source[1], source[0], source[1]) == 0
+    assert flicker(source[0], source[0], source[0], source[1]) == 0
+
+
+def test_flicker_is_nothing_where_all_moves() -> None:
+    source = np.zeros((2, 4, 4, 3), np.uint8)
+    source[1, ..., 0] = 3
+    assert flicker(source[0], source[1], source[0], source[1]) is None
+    source[1, ..., 0] = 2
+    assert flicker(source[0], source[0], source[0], source[1]) == pytest.approx(2 / 3)

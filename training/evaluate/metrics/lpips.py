@@ -1,41 +1,29 @@
-"""LPIPS-Alex: how different two pictures look to AlexNet.
+"""LPIPS: how different two pictures look to AlexNet or to VGG-16.
 
-    pictures -> LpipsAlex.features -> Features -> LpipsAlex.distance -> (B,)
+    pictures -> Lpips.features -> Features -> Lpips.distance -> (B,)
 
 Zhang, Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR
-2018, version 0.1: five taps of AlexNet after ReLU, each normalised over its channels; squared differences weighed by a
-learned linear layer, averaged over space and summed over taps. Weights come from a folder, or from the ``lpips``
-package and torchvision's download; results name which. Shape legend: B batch, C channels, H height, W width.
+2018, version 0.1: five taps after ReLU, each normalised over its channels; squared differences weighed by a learned
+linear layer, averaged over space and summed over taps. The code is ours so that a source or a reference is looked at
+once however many pictures it is compared with; the weights come from a folder, or from the ``lpips`` package and
+torchvision's download; results name which. Shape legend: B batch, C channels, H height, W width.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import functional
 
 from codec.errors import TrainingError
+from training.evaluate.metrics.convolutions import ALEXNET, VGG16, Network
+from training.evaluate.metrics.weights import WeightsSource, load_tensors, tensors_sha256
 
-WEIGHTS_NAME = "lpips_alex.safetensors"
-
-# Index of each convolution in torchvision's AlexNet, channels in and out, kernel, stride, padding; a 3x3 pool of
-# stride 2 comes before the second and the third.
-CONVOLUTIONS = (
-    (0, 3, 64, 11, 4, 2),
-    (3, 64, 192, 5, 1, 2),
-    (6, 192, 384, 3, 1, 1),
-    (8, 384, 256, 3, 1, 1),
-    (10, 256, 256, 3, 1, 1),
-)
-POOLED = (1, 2)
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
@@ -44,23 +32,34 @@ Features = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class LpipsSource:
-    """Where the weights came from.
+class Variant:
+    """LPIPS with one network.
 
     Attributes:
-        name: file or package, for people.
-        sha256: of the weights as this module uses them, 64 hex digits.
+        name: of the metric in results.
+        network: whose taps are compared.
+        package_name: the network's in the ``lpips`` package.
+        title: the network's for people.
+        file: of its weights in a folder.
     """
 
     name: str
-    sha256: str
+    network: Network
+    package_name: str
+    title: str
+    file: str
 
 
-class LpipsAlex:
+ALEX = Variant("lpips_alex", ALEXNET, "alex", "AlexNet", "lpips_alex.safetensors")
+VGG = Variant("lpips_vgg", VGG16, "vgg", "VGG-16", "vgg16_lpips_fp16.safetensors")
+
+
+class Lpips:
     """The metric with its weights.
 
     Args:
-        weights: ``features.N.weight`` and ``.bias`` of torchvision's AlexNet, and ``linN.weight`` of LPIPS v0.1.
+        variant: which network.
+        weights: ``features.N.weight`` and ``.bias`` of torchvision's network, and ``linN.weight`` of LPIPS v0.1.
         source: where they came from.
         device: to run on.
 
@@ -68,10 +67,11 @@ class LpipsAlex:
         TrainingError: a tensor is missing or has the wrong shape.
     """
 
-    def __init__(self, weights: dict[str, Tensor], source: LpipsSource, device: torch.device) -> None:
-        _check(weights, source.name)
-        self.source = source
-        self.device = device
+    def __init__(
+        self, variant: Variant, weights: dict[str, Tensor], source: WeightsSource, device: torch.device
+    ) -> None:
+        _check(variant, weights, source.name)
+        self.variant, self.source, self.device = variant, source, device
         self._weights = {name: tensor.to(device, torch.float32) for name, tensor in weights.items()}
         self._shift_C11 = torch.tensor(SHIFT, device=device)[:, None, None]
         self._scale_C11 = torch.tensor(SCALE, device=device)[:, None, None]
@@ -84,14 +84,11 @@ class LpipsAlex:
             image_BCHW: RGB in [0, 1], 32 pixels or more each way.
         """
         x_BCHW = (image_BCHW.to(self.device) * 2 - 1 - self._shift_C11) / self._scale_C11
-        taps = []
-        for layer, (index, _, _, _, stride, padding) in enumerate(CONVOLUTIONS):
-            if layer in POOLED:
-                x_BCHW = functional.max_pool2d(x_BCHW, kernel_size=3, stride=2)
-            weight, bias = self._weights[f"features.{index}.weight"], self._weights[f"features.{index}.bias"]
-            x_BCHW = functional.relu(functional.conv2d(x_BCHW, weight, bias, stride, padding))
-            taps.append(x_BCHW / (x_BCHW.square().sum(dim=1, keepdim=True).sqrt() + EPSILON))
-        return tuple(taps)
+        network = self.variant.network
+        return tuple(
+            tap_BCHW / (tap_BCHW.square().sum(dim=1, keepdim=True).sqrt() + EPSILON)
+            for tap_BCHW in network.taps(self._weights, x_BCHW, network.max_pool)
+        )
 
     @torch.inference_mode()
     def distance(self, a: Features, b: Features) -> Tensor:
@@ -105,56 +102,48 @@ class LpipsAlex:
         return total_B.double().cpu()
 
 
-def load_lpips(folder: Path | None, device: torch.device) -> LpipsAlex:
+def load_lpips(folder: Path | None, device: torch.device, variant: Variant = ALEX) -> Lpips:
     """Load the metric.
 
     Args:
-        folder: holds ``lpips_alex.safetensors``; None takes the ``lpips`` package, which downloads AlexNet.
+        folder: holds the variant's file; None takes the ``lpips`` package, which downloads the network.
         device: to run on.
+        variant: which network.
 
     Raises:
         TrainingError: no weights are to be had; the message says how to get them.
     """
-    weights, name = _from_package() if folder is None else _from_folder(folder)
-    digest = hashlib.sha256()
-    for key in sorted(weights):
-        digest.update(key.encode() + weights[key].float().contiguous().numpy().tobytes())
-    return LpipsAlex(weights, LpipsSource(name, digest.hexdigest()), device)
+    weights, name = _from_package(variant) if folder is None else _from_folder(folder, variant)
+    return Lpips(variant, weights, WeightsSource(name, tensors_sha256(weights)), device)
 
 
-def _from_folder(folder: Path) -> tuple[dict[str, Tensor], str]:
-    path = folder / WEIGHTS_NAME
-    if not path.is_file():
-        raise TrainingError(f"{folder} holds no {WEIGHTS_NAME}")
-    try:
-        return load_file(path), path.name
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(f"{path} cannot be read: {error}") from error
+def _from_folder(folder: Path, variant: Variant) -> tuple[dict[str, Tensor], str]:
+    return load_tensors(folder / variant.file), variant.file
 
 
-def _from_package() -> tuple[dict[str, Tensor], str]:
+def _from_package(variant: Variant) -> tuple[dict[str, Tensor], str]:
     try:
         package: Any = importlib.import_module("lpips")
-        state = package.LPIPS(net="alex", version="0.1", verbose=False).state_dict()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it asks torchvision in a way that torchvision has given up
+            state = package.LPIPS(net=variant.package_name, version="0.1", verbose=False).state_dict()
     except (ImportError, OSError) as error:
         raise TrainingError(
             f"no LPIPS weights ({error}): pip install lpips on a machine with a network, "
-            f"or give --loss-weights a folder with {WEIGHTS_NAME}"
+            f"or give --loss-weights a folder with {variant.file}"
         ) from error
     weights = {}
-    for layer, (index, *_) in enumerate(CONVOLUTIONS):
-        for part in ("weight", "bias"):
-            weights[f"features.{index}.{part}"] = state[f"net.slice{layer + 1}.{index}.{part}"]
-        weights[f"lin{layer}.weight"] = state[f"lin{layer}.model.1.weight"]
-    return weights, f"lpips {getattr(package, '__version__', '')}".strip() + " with torchvision's AlexNet"
+    for number, stage in enumerate(variant.network.stages):
+        for layer in stage:
+            for key in (layer.weight, layer.bias):
+                weights[key] = state[key.replace("features", f"net.slice{number + 1}")]
+        weights[f"lin{number}.weight"] = state[f"lin{number}.model.1.weight"]
+    return weights, f"lpips {getattr(package, '__version__', '')}".strip() + f" with torchvision's {variant.title}"
 
 
-def _check(weights: dict[str, Tensor], name: str) -> None:
-    for layer, (index, channels_in, channels_out, kernel, _, _) in enumerate(CONVOLUTIONS):
-        for key, count in (
-            (f"features.{index}.weight", channels_out * channels_in * kernel * kernel),
-            (f"features.{index}.bias", channels_out),
-            (f"lin{layer}.weight", channels_out),
-        ):
-            if key not in weights or weights[key].numel() != count:
-                raise TrainingError(f"{name}: {key} is missing or has the wrong shape; these are no LPIPS-Alex weights")
+def _check(variant: Variant, weights: dict[str, Tensor], name: str) -> None:
+    variant.network.check(weights, name)
+    for number, stage in enumerate(variant.network.stages):
+        key = f"lin{number}.weight"
+        if key not in weights or weights[key].numel() != stage[-1].channels_out:
+            raise TrainingError(f"{name}: {key} is missing or has the wrong shape; this is no {variant.name}")

@@ -1,4 +1,4 @@
-"""Evaluation metrics of pixels: PSNR, L1 and the temporal error.
+"""Evaluation metrics of pixels: PSNR, L1, the temporal error and flicker.
 
 Pictures are uint8 RGB, 0 to 255. Shape legend: N frames, H height, W width, 3 RGB.
 """
@@ -15,6 +15,8 @@ Values = npt.NDArray[np.float64]
 
 PEAK = 255.0
 MAX_PSNR_DB = 100.0
+# A source's pixel rests where none of its channels changes by more than this: noise and rounding of a lossy source.
+RESTING = 2
 
 
 def mean_squared_error(a_NHW3: Frames, b_NHW3: Frames) -> Values:
@@ -42,9 +44,22 @@ def temporal_error(before_HW3: Frames, now_HW3: Frames, source_before_HW3: Frame
     The mean absolute value of ``(now - before) - (source_now - source_before)``: a picture that swims or flickers where
     the source rests scores high, and so does one that rests where the source moves.
     """
-    change = now_HW3.astype(np.int16) - before_HW3
-    source_change = source_now_HW3.astype(np.int16) - source_before_HW3
+    change, source_change = _change(before_HW3, now_HW3), _change(source_before_HW3, source_now_HW3)
     return float(np.abs(change - source_change).mean(dtype=np.float64))
+
+
+def flicker(before_HW3: Frames, now_HW3: Frames, source_before_HW3: Frames, source_now_HW3: Frames) -> float | None:
+    """Return the temporal error of the pixels where the source rests, in steps of 0 to 255; None where none rests.
+
+    The temporal error's other half, a picture that rests where its source moves, has no part in it.
+    """
+    change, source_change = _change(before_HW3, now_HW3), _change(source_before_HW3, source_now_HW3)
+    resting_HW = np.abs(source_change).max(axis=2) <= RESTING
+    return float(np.abs(change - source_change)[resting_HW].mean(dtype=np.float64)) if resting_HW.any() else None
+
+
+def _change(before_HW3: Frames, now_HW3: Frames) -> npt.NDArray[np.int16]:
+    return now_HW3.astype(np.int16) - before_HW3
 
 
 def _difference(a: Frames, b: Frames) -> npt.NDArray[Any]:
