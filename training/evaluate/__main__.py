@@ -6,68 +6,57 @@ import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from codec import load_model
 from codec.errors import TrainingError, WarpcallError
+from training.evaluate.animate import animate, open_animation, pair
+from training.evaluate.animate_report import animate_document, animate_table
 from training.evaluate.cache import check_place, write_json, write_text
 from training.evaluate.clips import find_clips, read_clip
 from training.evaluate.config import RateDistortionConfig, ReconstructConfig, StripConfig
 from training.evaluate.plot import draw
-from training.evaluate.pool import Row, Work, each
+from training.evaluate.progress import with_progress
+from training.evaluate.protocol_config import AnimateConfig, ProtocolConfig, TablesConfig
+from training.evaluate.protocols import reconstruction, test_clips
 from training.evaluate.rate_distortion import measure_rates, open_run
 from training.evaluate.reconstruct import measure, open_workbench
 from training.evaluate.report import document, rate_document, rate_markdown, rate_table, tables
 from training.evaluate.strip import strip_of, write_strip
+from training.evaluate.tables import load_result, markdown
 
 Command = (
     Annotated[ReconstructConfig, tyro.conf.subcommand("reconstruct")]
     | Annotated[RateDistortionConfig, tyro.conf.subcommand("rd")]
+    | Annotated[ProtocolConfig, tyro.conf.subcommand("protocol")]
+    | Annotated[AnimateConfig, tyro.conf.subcommand("animate")]
+    | Annotated[TablesConfig, tyro.conf.subcommand("tables")]
     | Annotated[StripConfig, tyro.conf.subcommand("strip")]
 )
 
-TABLE_WIDTH = 120
+TABLE_WIDTH = 150
 
 
-def with_progress(work: Work, paths: list[Path], jobs: int, screen: Console) -> dict[str, Row | str]:
-    """Measure clips under a progress bar, with a line for each that cannot be measured."""
-    results: dict[str, Row | str] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"))
-    counter = TextColumn("{task.fields[frames]} frames")
-    with Progress(*columns, counter, TimeRemainingColumn(), console=screen) as progress:
-        task, frames = progress.add_task("measuring", total=len(paths), frames=0), 0
-
-        def advance(more: int) -> None:
-            nonlocal frames
-            frames += more
-            progress.update(task, frames=frames)
-
-        for path, row in each(work, paths, jobs, advance):
-            results[path.name] = row
-            progress.advance(task)
-            if isinstance(row, str):
-                progress.console.print(f"{path.name}: {row}", highlight=False, soft_wrap=True)
-    return results
-
-
-def reconstruct(config: ReconstructConfig, command: str, screen: Console) -> None:
-    """Measure a folder of clips and write the result.
+def reconstruct(
+    config: ReconstructConfig, command: str, screen: Console, protocol: ProtocolConfig | None = None
+) -> None:
+    """Measure a folder of clips, or a dataset's test list, and write the result.
 
     Raises:
         TrainingError: no clip, no metric weights, or no clip could be measured.
         WeightsError: the model's weights cannot be used.
         OutputError: a result cannot be written.
     """
-    paths = find_clips(config.clips, config.limit)
+    paths = find_clips(config.clips, config.limit) if protocol is None else test_clips(protocol)
     check_place(config.out)
     workbench = open_workbench(config)
     results = with_progress(partial(measure, config), paths, config.jobs, screen)
     result = document(config, command, workbench, results)
+    if protocol is not None:
+        result["dataset"] = protocol.dataset
     write_json(config.out, result)
     if len(result["skipped"]) == len(paths):
         raise TrainingError(f"none of {len(paths)} clip(s) could be measured; {config.out} gives the reasons")
@@ -104,6 +93,27 @@ def rate_distortion(config: RateDistortionConfig, command: str, screen: Console)
     screen.print(f"wrote {config.out / 'rd.json'}, rd.md, rd.png and rd.svg", highlight=False)
 
 
+def animation(config: AnimateConfig, command: str, screen: Console) -> None:
+    """Animate each clip by another person's and write the result.
+
+    Raises:
+        TrainingError: no pair of clips, no metric weights, or no clip could be animated.
+        WeightsError: the model's weights cannot be used.
+        OutputError: a result cannot be written.
+    """
+    drivers = pair(config)
+    check_place(config.out)
+    opened = open_animation(config)
+    paths = [config.clips / name for name in drivers]
+    results = with_progress(partial(animate, config, drivers), paths, config.jobs, screen)
+    result = animate_document(opened, command, results)
+    write_json(config.out, result)
+    if len(result["skipped"]) == len(paths):
+        raise TrainingError(f"none of {len(paths)} clip(s) could be animated; {config.out} gives the reasons")
+    Console(width=max(TABLE_WIDTH, screen.width)).print(animate_table(result))
+    screen.print(f"wrote {config.out}", highlight=False)
+
+
 def strip(config: StripConfig, screen: Console) -> None:
     """Draw one clip.
 
@@ -134,6 +144,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             reconstruct(config, command, screen)
         elif isinstance(config, RateDistortionConfig):
             rate_distortion(config, command, screen)
+        elif isinstance(config, ProtocolConfig):
+            reconstruct(reconstruction(config), command, screen, config)
+        elif isinstance(config, AnimateConfig):
+            animation(config, command, screen)
+        elif isinstance(config, TablesConfig):
+            print(markdown([load_result(path) for path in config.results]), end="")
         else:
             strip(config, screen)
     except WarpcallError as error:

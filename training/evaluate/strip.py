@@ -78,6 +78,21 @@ def strip_of(clip: Clip, model: Model, num_references: int, num_frames: int) -> 
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One row of a sheet.
+
+    Attributes:
+        label: at its left.
+        pictures_NSS3: the pictures.
+        positions: written above them; none where empty.
+    """
+
+    label: str
+    pictures_NSS3: Frames
+    positions: tuple[int, ...]
+
+
 def draw(strip: Strip) -> Image.Image:
     """Draw a strip.
 
@@ -88,24 +103,29 @@ def draw(strip: Strip) -> Image.Image:
         raise TrainingError("no frame to draw")
     error = np.abs(strip.received_NSS3.astype(np.int16) - strip.source_NSS3)
     error_NSS3 = np.minimum(error * ERROR_GAIN, 255).astype(np.uint8)
-    rows: tuple[tuple[str, Frames, tuple[int, ...]], ...] = (
-        ("references", strip.references_RSS3, strip.references),
-        ("source", strip.source_NSS3, strip.positions),
-        ("received", strip.received_NSS3, ()),
-        ("frozen", strip.frozen_NSS3, ()),
-        (f"error x{ERROR_GAIN}", error_NSS3, ()),
+    rows = (
+        Row("references", strip.references_RSS3, strip.references),
+        Row("source", strip.source_NSS3, strip.positions),
+        Row("received", strip.received_NSS3, ()),
+        Row("frozen", strip.frozen_NSS3, ()),
+        Row(f"error x{ERROR_GAIN}", error_NSS3, ()),
     )
-    size = strip.source_NSS3.shape[1]
-    columns = max(len(strip.positions), len(strip.references))
-    heights = [size + GAP + (HEADER if numbers else 0) for _, _, numbers in rows]
-    sheet = Image.new("RGB", (LABEL_WIDTH + columns * (size + GAP), HEADER + sum(heights)), PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_SIZE)
-    pen.text((GAP, GAP), strip.title, fill=INK, font=font)
+    return sheet(strip.title, rows)
+
+
+def sheet(title: str, rows: Sequence[Row]) -> Image.Image:
+    """Draw rows of pictures of one size under a title."""
+    size = rows[0].pictures_NSS3.shape[1]
+    columns = max(len(row.pictures_NSS3) for row in rows)
+    heights = [size + GAP + (HEADER if row.positions else 0) for row in rows]
+    drawn = Image.new("RGB", (LABEL_WIDTH + columns * (size + GAP), HEADER + sum(heights)), PAPER)
+    pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(FONT_SIZE)
+    pen.text((GAP, GAP), title, fill=INK, font=font)
     top = HEADER
-    for (label, pictures, numbers), height in zip(rows, heights, strict=True):
-        _draw_row(sheet, pen, font, top, label, pictures, numbers)
+    for row, height in zip(rows, heights, strict=True):
+        _draw_row(drawn, pen, font, top, row.label, row.pictures_NSS3, row.positions)
         top += height
-    return sheet
+    return drawn
 
 
 def _draw_row(
@@ -133,11 +153,19 @@ def write_strip(strip: Strip, path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    sheet = draw(strip)
+    write_picture(draw(strip), path)
+
+
+def write_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture as PNG, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     partial = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(partial, "PNG")
+        picture.save(partial, "PNG")
         partial.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
