@@ -64,7 +64,7 @@ def test_motion_starts_where_the_driver_is_like_the_anchor() -> None:
     assert motion.scale == pytest.approx(2.0)
     moved = motion.moved(np.stack([wide, narrow, turned]), anchor_K2)
     np.testing.assert_allclose(moved[1], anchor_K2)
-    np.testing.assert_allclose(moved[2], anchor_K2 + [[0.2, 0.2], [0.3, 0.2], [0.2, 0.2]])
+    np.testing.assert_allclose(moved[2], anchor_K2 + np.array([[0.2, 0.2], [0.3, 0.2], [0.2, 0.2]]))
 
 
 def test_motion_of_one_point_has_a_scale() -> None:
