@@ -57,24 +57,28 @@ class Material:
             seconds: length of a part.
 
         Raises:
-            TrainingError: a video is missing or does not fit; the message says why, and nothing is added.
+            TrainingError: a video is missing or does not fit; the message says why, and nothing is asked.
         """
         clip = read_clip(path, model.config.image_size)
         methods = Methods(clip, model, others, count)
         shown = parts(len(clip), clip.fps, seconds)
+        if min(map(len, shown.values())) < SMALLEST_FRAMES:
+            raise TrainingError(f"has {len(clip)} frame(s); that is no video")
+        pairs: list[Pair] = []
+        checks: list[Pair] = []
         for part, positions in shown.items():
-            if len(positions) < SMALLEST_FRAMES:
-                raise TrainingError(f"has {len(clip)} frame(s); that is no video")
             name = f"{path.name} {part}"
             source_NSS3 = clip.frames_NSS3[list(positions)]
             original = self.add(source_NSS3, clip.fps)
             ours = self.add(methods.ours(positions), clip.fps)
             for other in others:
                 theirs = self.add(methods.other(other, positions), clip.fps)
-                self.pairs.append(Pair(name, (OURS, other), (ours, theirs), original))
-            if part == next(iter(shown)):
+                pairs.append(Pair(name, (OURS, other), (ours, theirs), original))
+            if not checks:
                 worse = self.add(spoilt(source_NSS3), clip.fps)
-                self.checks.append(Pair(name, ("original", "spoilt"), (original, worse), original, is_check=True))
+                checks.append(Pair(name, ("original", "spoilt"), (original, worse), original, is_check=True))
+        self.pairs += pairs
+        self.checks += checks
 
 
 class Methods:

@@ -23,7 +23,7 @@
 
   // ---- One question: three videos that start and start again together.
   const ask = (shown, number, total) => {
-    const question = { shown, number, ended: 0, since: 0, ready: false };
+    const question = { shown, number, ended: 0, since: 0, asked: performance.now(), ready: false };
     asked = question;
     $("progress").textContent = number === null ? "Example" : `${number + 1} of ${total}`;
     $("time").textContent = "";
@@ -77,6 +77,7 @@
   };
 
   setInterval(() => {
+    if (asked && !asked.ready && performance.now() - asked.asked > 1000 * study.limit_s) { answer(null, "error"); return; }
     if (!asked || asked.number === null || !asked.ready) return;
     const left = study.limit_s - (performance.now() - asked.since) / 1000;
     $("time").textContent = `${Math.max(0, Math.ceil(left))} s`;
