@@ -28,9 +28,9 @@ class ProtocolConfig:
     """JSON file to write."""
     test_list: Path | None = None
     """File of the test list: a clip's name a line; without it all clips of the folder are the test."""
-    references: Counts = ()
+    references: Counts | None = None
     """Numbers of sources (default: those for which the paper prints figures)."""
-    metrics: Metrics = ()
+    metrics: Metrics | None = None
     """Further metrics (default: fid, and body for TED-talk)."""
     slow_every: int = 1
     """FID and body look at one scored frame out of this many."""
