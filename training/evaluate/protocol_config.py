@@ -65,7 +65,7 @@ class AnimateConfig:
     out: Path
     """JSON file to write."""
     identity: str = r"(.*)"
-    """Regular expression whose first group tells whose clip a file name is, such as ``(id[0-9]+)``. By default every
+    """Regular expression whose first group tells whose clip a file name is, such as ``^([^-]+)-``. By default every
     clip is of another person."""
     references: Counts = (1, 3)
     """Numbers of reference pictures, evenly spaced from the first frame of the animated person's clip on."""

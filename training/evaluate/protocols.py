@@ -9,6 +9,7 @@ the paper used (VoxCeleb2: ten an identity), ours are evenly spaced over their n
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,8 @@ DATASETS = {
 
 
 def identity(path: Path) -> str:
-    """Return whose clip it is: what stands before the first # of VoxCeleb2's cut clips."""
-    return path.name.partition("#")[0]
+    """Return whose clip of VoxCeleb2 it is: what stands before the first dash (``training.prepare``) or # (others)."""
+    return re.split("[-#]", path.stem)[0]
 
 
 def test_clips(config: ProtocolConfig) -> list[Path]:
