@@ -76,6 +76,8 @@ class TrainCommand:
     """Safetensors of VGG convolutions; torchvision's VGG-19 is downloaded without it."""
     init: Path | None = None
     """Weights to start from."""
+    init_partial: bool = False
+    """Let parameters that ``--init`` lacks stay as they begin; they are named in the log."""
     steps: int | None = None
     """Steps of the whole run, instead of the recipe's."""
     batch_size: int | None = None
@@ -84,6 +86,10 @@ class TrainCommand:
     """Last steps, over which the learning rate falls to a tenth, instead of the recipe's."""
     learning_rate: float | None = None
     """Adam's step size, instead of the recipe's."""
+    crop_jitter_share: float | None = None
+    """Share of samples whose pictures are moved and scaled, instead of the recipe's."""
+    learning_rate_factors: tuple[tuple[str, float], ...] | None = None
+    """Factors of the learning rate by prefix of parameter names, as in: decoder. 4.0 detector. 0."""
     time_limit: float = float("inf")
     """Seconds after which the run stops cleanly."""
     checkpoint_every: float = 300.0
@@ -102,7 +108,14 @@ class TrainCommand:
         config = recipe(self.recipe)
         overrides = {
             name: getattr(self, name)
-            for name in ("steps", "decay_steps", "batch_size", "learning_rate")
+            for name in (
+                "steps",
+                "decay_steps",
+                "batch_size",
+                "learning_rate",
+                "crop_jitter_share",
+                "learning_rate_factors",
+            )
             if getattr(self, name) is not None
         }
         config = dataclasses.replace(config, **overrides)
@@ -111,7 +124,7 @@ class TrainCommand:
             return
         if self.threads:
             torch.set_num_threads(self.threads)
-        paths = RunPaths(frames=self.frames, out=self.out, vgg=self.vgg, init=self.init)
+        paths = RunPaths(frames=self.frames, out=self.out, vgg=self.vgg, init=self.init, init_partial=self.init_partial)
         trainer = Trainer(config, paths, choose_device(self.device))
         trainer.run(self.time_limit, self.checkpoint_every, self.picture_every)
 

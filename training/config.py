@@ -47,6 +47,9 @@ class TrainConfig:
     """Adam's step size at the start."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Adam's decay rates."""
+    learning_rate_factors: tuple[tuple[str, float], ...] = ()
+    """Factor of the learning rate by prefix of parameter names, such as ("decoder.", 4.0); the longest prefix holds,
+    others have 1, and 0 freezes."""
     steps: int = 10_000
     """Steps of the whole run."""
     decay_steps: int = 2_000
@@ -57,6 +60,8 @@ class TrainConfig:
     """Share of the references' keys hidden from the attention (key/value dropout)."""
     quantise: bool = True
     """Whether the generator sees keypoints as the receiver gets them, rounded to the bitstream's steps."""
+    crop_jitter_share: float = 0.5
+    """Share of samples whose pictures are each moved and scaled a little, as the sender's crop does."""
     clip_gradient: float = 1.0
     """Upper limit of the gradient's norm."""
     perceptual_sizes: tuple[int, ...] = (256, 128)
@@ -77,6 +82,11 @@ class TrainConfig:
         for name in ("batch_size", "steps", "picture_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be positive")
+        if not 0 <= self.crop_jitter_share <= 1:
+            raise ConfigError(f"crop_jitter_share is {self.crop_jitter_share}; it must lie in [0, 1]")
+        for prefix, factor in self.learning_rate_factors:
+            if factor < 0:
+                raise ConfigError(f"learning_rate_factors has {factor} for {prefix!r}; it must not be negative")
         if not 1 <= self.num_references[0] <= self.num_references[1]:
             raise ConfigError(
                 f"num_references is {self.num_references}; it must be (fewest, most) with 1 <= fewest <= most"
@@ -95,3 +105,5 @@ class RunPaths:
     """Safetensors of VGG convolutions (``features.N.weight``); without it torchvision's VGG-19 is downloaded."""
     init: Path | None = None
     """Weights to start from."""
+    init_partial: bool = False
+    """Whether parameters that ``init`` lacks, or has in another shape, may stay as they begin."""

@@ -155,10 +155,11 @@ class Sampler:
         store: the frames.
         picture_size: height and width of the batch's pictures.
         seed: of the draws.
+        crop_jitter_share: share of samples whose pictures are each moved and scaled.
     """
 
-    def __init__(self, store: FrameStore, picture_size: int, seed: int) -> None:
-        self.store, self.picture_size = store, picture_size
+    def __init__(self, store: FrameStore, picture_size: int, seed: int, crop_jitter_share: float = 0.5) -> None:
+        self.store, self.picture_size, self.crop_jitter_share = store, picture_size, crop_jitter_share
         self.random = np.random.default_rng(seed)
         groups = np.array([clip.group for clip in store.clips])
         names, inverse, _ = np.unique(groups, return_inverse=True, return_counts=True)
@@ -190,7 +191,7 @@ class Sampler:
         number = samples * group
         draw = self.random
         mirror = np.repeat(draw.choice([-1.0, 1.0], size=samples), group)
-        moves = draw.random(samples) < 0.5
+        moves = draw.random(samples) < self.crop_jitter_share
         scale = np.exp(draw.normal(0, 0.05, size=number) * np.repeat(moves, group))
         shift = draw.normal(0, 0.05, size=(number, 2)) * np.repeat(moves, group)[:, None]
         scale = np.minimum(scale, 1.0)

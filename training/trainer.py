@@ -13,9 +13,12 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from codec.config import CodecConfig
@@ -63,17 +66,20 @@ class Trainer:
         self.codec = at_size(config.codec, config.picture_size)
         torch.manual_seed(config.seed)
         self.model = Generator(self.codec).to(device).to(memory_format=torch.channels_last)
-        self.sampler = Sampler(FrameStore(paths.frames), config.picture_size, config.seed)
+        self.sampler = Sampler(FrameStore(paths.frames), config.picture_size, config.seed, config.crop_jitter_share)
         self.draws = torch.Generator().manual_seed(config.seed)
         vgg = VggFeatures(load_vgg(paths.vgg), config.vgg_stages)
         self.perceptual = PerceptualLoss(vgg, config.perceptual_sizes).to(device).to(memory_format=torch.channels_last)
         self.step = 0
         self.seconds = 0.0
         if paths.init is not None:
-            self.load_initial(paths.init)
+            self.load_initial(paths.init, paths.init_partial)
         self.ema = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=config.learning_rate, betas=config.betas, fused=True
+            parameter_groups(self.model, config.learning_rate_factors),
+            lr=config.learning_rate,
+            betas=config.betas,
+            fused=True,
         )
         if self.checkpoint_path.exists():
             self.resume()
@@ -83,8 +89,15 @@ class Trainer:
         """File that a run resumes from."""
         return self.paths.out / "checkpoint.pt"
 
-    def load_initial(self, path: Path) -> None:
-        """Start from released weights; the picture size may differ, the networks not."""
+    def load_initial(self, path: Path, partial: bool) -> None:
+        """Start from released weights; the picture size may differ, the networks only when ``partial``.
+
+        Raises:
+            TrainingError: they are of another config.
+        """
+        if partial:
+            load_matching(self.model, path)
+            return
         generator, config, _ = load_weights(path)
         if at_size(config, self.config.picture_size) != self.codec:
             raise TrainingError(f"{path} was trained for another config than {self.codec.name}")
@@ -119,7 +132,7 @@ class Trainer:
         """Do one optimiser step and average the weights; a gradient that is not finite is left out."""
         self.model.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.learning_rate() * group["factor"]
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             result = self.losses(batch)
         total = result.total
@@ -234,6 +247,52 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.draws.set_state(state["draws"].cpu())
         self.sampler.random.bit_generator.state = json.loads(state["sampler"])
+
+
+def parameter_groups(model: torch.nn.Module, factors: tuple[tuple[str, float], ...]) -> list[dict[str, Any]]:
+    """Group parameters by the factor of their learning rate; a factor of 0 freezes.
+
+    Args:
+        model: its parameters' names are compared.
+        factors: by prefix; the longest that fits holds, and 1 without one.
+
+    Raises:
+        TrainingError: a prefix fits no parameter.
+    """
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    names = [name for name, _ in model.named_parameters()]
+    for prefix, _ in factors:
+        if not any(name.startswith(prefix) for name in names):
+            raise TrainingError(f"learning_rate_factors: no parameter's name begins with {prefix!r}")
+    for name, parameter in model.named_parameters():
+        fitting = [(len(prefix), factor) for prefix, factor in factors if name.startswith(prefix)]
+        factor = max(fitting)[1] if fitting else 1.0
+        parameter.requires_grad_(factor > 0)
+        if factor > 0:
+            groups.setdefault(factor, []).append(parameter)
+    return [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
+
+
+def load_matching(model: torch.nn.Module, path: Path) -> None:
+    """Load the tensors of a weights file that fit by name and shape; log which parameters stay as they began.
+
+    Raises:
+        TrainingError: the file cannot be read, or no tensor fits.
+    """
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}") from error
+    own = model.state_dict()
+    fitting = {
+        name: tensor.float() for name, tensor in state.items() if name in own and own[name].shape == tensor.shape
+    }
+    if not fitting:
+        raise TrainingError(f"{path} has no tensor that fits this model")
+    model.load_state_dict(fitting, strict=False)
+    left = sorted(own.keys() - fitting.keys())
+    if left:
+        logger.info("left at their start, as %s has none that fit: %s", path.name, ", ".join(left))
 
 
 def at_size(codec: CodecConfig, picture_size: int) -> CodecConfig:
