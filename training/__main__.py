@@ -1,14 +1,20 @@
 """Train a recipe, or make the frame store and the landmarks that recipes read.
 
 python -m training frames --clips DIR --out STORE
-python -m training train compact-256 --frames STORE --out RUN
+python -m training landmarks --frames STORE
+python -m training compact-256 --frames STORE --out RUN
+torchrun --nproc-per-node 8 -m training talkinghead-256 --frames STORE --out RUN
+python -m training personalise VIDEO ... --out RUN
+
+Recipes: RECIPES. Each one's settings are flags of its own: python -m training RECIPE --help.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,10 +24,11 @@ import tyro
 
 from codec.errors import WarpcallError
 from codec.model.weights import choose_device
-from training.config import RunPaths
+from training.config import RunConfig, TrainConfig
 from training.dataset import build_store
+from training.distributed import join
 from training.landmarks import label_store
-from training.recipes import recipe
+from training.recipes import RECIPES, recipe
 from training.trainer import Trainer
 
 
@@ -66,82 +73,60 @@ class LandmarksCommand:
 class TrainCommand:
     """Train a recipe; goes on from the checkpoint in ``--out`` when there is one."""
 
-    recipe: tyro.conf.Positional[str]
-    """compact-256-small (128x128 pictures), compact-256 or paper-256."""
-    frames: Path
-    """Frame store made by ``frames``."""
-    out: Path
-    """Folder of the run."""
-    vgg: Path | None = None
-    """Safetensors of VGG convolutions; torchvision's VGG-19 is downloaded without it."""
-    init: Path | None = None
-    """Weights to start from."""
-    init_partial: bool = False
-    """Let parameters that ``--init`` lacks stay as they begin; they are named in the log."""
-    steps: int | None = None
-    """Steps of the whole run, instead of the recipe's."""
-    batch_size: int | None = None
-    """Samples a step, instead of the recipe's."""
-    decay_steps: int | None = None
-    """Last steps, over which the learning rate falls to a tenth, instead of the recipe's."""
-    learning_rate: float | None = None
-    """Adam's step size, instead of the recipe's."""
-    crop_jitter_share: float | None = None
-    """Share of samples whose pictures are moved and scaled, instead of the recipe's."""
-    learning_rate_factors: tuple[tuple[str, float], ...] | None = None
-    """Factors of the learning rate by prefix of parameter names, as in: decoder. 4.0 detector. 0."""
-    time_limit: float = float("inf")
-    """Seconds after which the run stops cleanly."""
-    checkpoint_every: float = 300.0
-    """Seconds between checkpoints."""
-    picture_every: int = 500
-    """Steps between pictures."""
-    device: str = "auto"
-    """cpu, cuda, mps or auto."""
-    threads: int = 0
-    """CPU threads; 0 leaves torch's choice."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    """What is trained."""
+    to: Annotated[RunConfig, tyro.conf.arg(name="")]
+    """Where and how."""
     dry_run: bool = False
     """Print the resolved recipe and stop."""
 
     def run(self) -> None:
         """Train."""
-        config = recipe(self.recipe)
-        overrides = {
-            name: getattr(self, name)
-            for name in (
-                "steps",
-                "decay_steps",
-                "batch_size",
-                "learning_rate",
-                "crop_jitter_share",
-                "learning_rate_factors",
-            )
-            if getattr(self, name) is not None
-        }
-        config = dataclasses.replace(config, **overrides)
         if self.dry_run:
-            print(config)
+            print(self.config.describe())
             return
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        paths = RunPaths(frames=self.frames, out=self.out, vgg=self.vgg, init=self.init, init_partial=self.init_partial)
-        trainer = Trainer(config, paths, choose_device(self.device))
-        trainer.run(self.time_limit, self.checkpoint_every, self.picture_every)
+        if self.to.threads:
+            torch.set_num_threads(self.to.threads)
+        with join(choose_device(self.to.device)) as (processes, device):
+            Trainer(self.config, self.to, device, processes).run()
 
 
 Command = (
     Annotated[FramesCommand, tyro.conf.subcommand("frames")]
     | Annotated[LandmarksCommand, tyro.conf.subcommand("landmarks")]
-    | Annotated[TrainCommand, tyro.conf.subcommand("train")]
 )
+
+
+def parse(words: Sequence[str]) -> FramesCommand | LandmarksCommand | TrainCommand:
+    """Read the command line; ``train RECIPE`` and ``RECIPE`` mean the same.
+
+    Raises:
+        ConfigError: no such recipe, or a setting out of range.
+    """
+    if words[:1] == ["train"] and words[1:] and not words[1].startswith("-"):
+        recipe(words[1])
+        words = words[1:]
+    if words and words[0] in RECIPES:
+        planned = "--dry-run" in words
+        frames, out = (Path("STORE"), Path("RUN")) if planned else (tyro.MISSING, tyro.MISSING)
+        default = TrainCommand(config=recipe(words[0]), to=RunConfig(frames=frames, out=out))
+        prog = f"python -m training {words[0]}"
+        return tyro.cli(TrainCommand, args=words[1:], default=default, prog=prog, description=recipe_help(words[0]))
+    description = (__doc__ or "").replace("RECIPES", ", ".join(RECIPES))
+    return tyro.cli(Command, args=words, prog="python -m training", description=description)
+
+
+def recipe_help(name: str) -> str:
+    """Return what a recipe's function says of it."""
+    return (RECIPES[name].__doc__ or "").replace("Return ", "Train ", 1)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 0 is good, 1 a failure told in one line."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    command = tyro.cli(Command, args=argv, prog="python -m training", description=__doc__)
+    first = os.environ.get("RANK", "0") == "0"
+    logging.basicConfig(level=logging.INFO if first else logging.WARNING, format="%(asctime)s %(message)s")
     try:
-        command.run()
+        parse(sys.argv[1:] if argv is None else argv).run()
     except WarpcallError as error:
         print(f"training: {error}", file=sys.stderr)
         return 1

@@ -1,9 +1,8 @@
-"""Frames of talking-head clips, stored once as raw pictures, and samples drawn from them.
+"""Frames of talking-head clips, stored once as raw pictures.
 
-    clips/*.mp4 -> FrameStore: frames.npy (F, S, S, 3) uint8, memory-mapped, and index.json (clips with their ranges)
-    FrameStore -> Sampler -> Batch: driving pictures and references of the same clip
+    clips/*.mp4 -> build_store -> frames.npy (F, S, S, 3) uint8, memory-mapped, and index.json (clips with their ranges)
 
-Shape legend: B batch, R references, C channels, H height, W width.
+Shape legend: F frames, S height and width, L landmarks, C = 2 coordinates.
 """
 
 from __future__ import annotations
@@ -18,20 +17,14 @@ from typing import BinaryIO
 import av
 import numpy as np
 import numpy.typing as npt
-import torch
 from av.error import FFmpegError
 from rich.progress import track
-from torch import Tensor
 
 from codec.errors import TrainingError
-from codec.model.grid import cell_centres, sample
 
 Frames = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float32]
 NPY_HEADER_BYTES = 128
-
-MIRRORED = (2, 1, 0, 4, 3, 5, 6, 10, 11, 12, 7, 8, 9, 14, 13, 15, 16, 17)
-"""Which landmark each one becomes in a mirrored picture; see ``training.landmarks``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +35,6 @@ class Clip:
     group: str
     start: int
     stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One training batch, pictures in [0, 1].
-
-    Attributes:
-        driving_BCHW: pictures to be reconstructed.
-        references_BRCHW: other pictures of the same people.
-        landmarks_BSLC: (B, 1 + R, L, 2) in [-1, 1] of driving picture and references, NaN where unknown; None where
-            the store has none.
-    """
-
-    driving_BCHW: Tensor
-    references_BRCHW: Tensor
-    landmarks_BSLC: Tensor | None
 
 
 class FrameStore:
@@ -71,14 +48,20 @@ class FrameStore:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         try:
             index = json.loads((folder / "index.json").read_text())
-            self.frames: Frames = np.load(folder / "frames.npy", mmap_mode="r")
-        except (OSError, ValueError) as error:
+            self.clips = [Clip(**clip) for clip in index["clips"]]
+            # "c", not "r": torch wants writable memory; what is written stays in this process.
+            self.frames: Frames = np.load(folder / "frames.npy", mmap_mode="c")
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"{folder} holds no frame store: {error}") from error
+        if not self.clips or self.frames.ndim != 4 or max(clip.stop for clip in self.clips) > len(self.frames):
+            raise TrainingError(f"{folder} holds no frame store: its index does not fit its {len(self.frames)} frames")
         landmarks = folder / "landmarks.npy"
         self.landmarks_FLC: Points | None = np.load(landmarks) if landmarks.exists() else None
-        self.clips = [Clip(**clip) for clip in index["clips"]]
+        if self.landmarks_FLC is not None and len(self.landmarks_FLC) != len(self.frames):
+            raise TrainingError(f"{landmarks} belongs to other frames; run `python -m training landmarks` again")
 
 
 def read_clip(path: Path, size: int) -> Frames:
@@ -143,84 +126,3 @@ def write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
     if file.tell() != NPY_HEADER_BYTES:
         raise ValueError(f"the header of frames.npy took {file.tell()} bytes")
-
-
-class Sampler:
-    """Draw batches: a clip, a driving frame, references from elsewhere in the clip; jitter and mirror them.
-
-    Groups of clips (sources) are drawn by the square root of their size, so that many clips of one studio do not
-    drown the rest.
-
-    Args:
-        store: the frames.
-        picture_size: height and width of the batch's pictures.
-        seed: of the draws.
-        crop_jitter_share: share of samples whose pictures are each moved and scaled.
-    """
-
-    def __init__(self, store: FrameStore, picture_size: int, seed: int, crop_jitter_share: float = 0.5) -> None:
-        self.store, self.picture_size, self.crop_jitter_share = store, picture_size, crop_jitter_share
-        self.random = np.random.default_rng(seed)
-        groups = np.array([clip.group for clip in store.clips])
-        names, inverse, _ = np.unique(groups, return_inverse=True, return_counts=True)
-        frames = np.array([clip.stop - clip.start for clip in store.clips], dtype=np.float64)
-        per_group = np.sqrt(np.bincount(inverse, weights=frames, minlength=len(names)))
-        weights = (per_group / np.bincount(inverse, weights=frames, minlength=len(names)))[inverse] * frames
-        self.weights = weights / weights.sum()
-
-    def batch(self, batch_size: int, num_references: int) -> Batch:
-        """Draw one batch with that many references a sample."""
-        chosen = self.random.choice(len(self.store.clips), size=batch_size, p=self.weights)
-        picks = []
-        for index in chosen:
-            clip = self.store.clips[int(index)]
-            picks.append(self.random.integers(clip.start, clip.stop, size=1 + num_references))
-        chosen_N = np.concatenate(picks)
-        frames_NHWC = torch.from_numpy(np.stack([self.store.frames[i] for i in chosen_N]))
-        images_NCHW = frames_NHWC.permute(0, 3, 1, 2).float() / 255
-        jitter = self.jitter(batch_size, 1 + num_references)
-        images_BSCHW = jitter.pictures(images_NCHW, self.picture_size).unflatten(0, (batch_size, -1))
-        landmarks_BSLC = None
-        if self.store.landmarks_FLC is not None:
-            landmarks_NLC = jitter.points(torch.from_numpy(self.store.landmarks_FLC[chosen_N]))
-            landmarks_BSLC = landmarks_NLC.unflatten(0, (batch_size, -1))
-        return Batch(images_BSCHW[:, 0].contiguous(), images_BSCHW[:, 1:].contiguous(), landmarks_BSLC)
-
-    def jitter(self, samples: int, group: int) -> Jitter:
-        """Draw a jitter: mirror whole samples, move and scale single pictures a little, as the sender's crop does."""
-        number = samples * group
-        draw = self.random
-        mirror = np.repeat(draw.choice([-1.0, 1.0], size=samples), group)
-        moves = draw.random(samples) < self.crop_jitter_share
-        scale = np.exp(draw.normal(0, 0.05, size=number) * np.repeat(moves, group))
-        shift = draw.normal(0, 0.05, size=(number, 2)) * np.repeat(moves, group)[:, None]
-        scale = np.minimum(scale, 1.0)
-        factor_NC = np.stack((mirror * scale, scale), axis=-1)
-        return Jitter(torch.tensor(factor_NC, dtype=torch.float32), torch.tensor(shift, dtype=torch.float32))
-
-
-@dataclass(frozen=True, slots=True)
-class Jitter:
-    """Where each picture is sampled: what is at ``p`` afterwards was at ``factor * p + shift``.
-
-    Attributes:
-        factor_NC: (N, 2), negative in x for mirrored pictures.
-        shift_NC: (N, 2).
-    """
-
-    factor_NC: Tensor
-    shift_NC: Tensor
-
-    def pictures(self, images_NCHW: Tensor, size: int) -> Tensor:
-        """Return the pictures, (N, 3, size, size)."""
-        grid_HWC = cell_centres(size, size, images_NCHW)
-        grid_NHWC = grid_HWC * self.factor_NC[:, None, None] + self.shift_NC[:, None, None]
-        if images_NCHW.shape[-1] >= 2 * size:
-            images_NCHW = torch.nn.functional.avg_pool2d(images_NCHW, images_NCHW.shape[-1] // size)
-        return sample(images_NCHW, grid_NHWC)
-
-    def points(self, landmarks_NLC: Tensor) -> Tensor:
-        """Return the landmarks, (N, L, 2); left and right change names in a mirrored picture."""
-        moved_NLC = (landmarks_NLC - self.shift_NC[:, None]) / self.factor_NC[:, None]
-        mirrored_N11 = (self.factor_NC[:, 0] < 0)[:, None, None]
-        return torch.where(mirrored_N11, moved_NLC[:, list(MIRRORED)], moved_NLC)

@@ -1,59 +1,46 @@
-"""Losses on keypoints: equivariance under a thin-plate spline, and spread.
+"""Losses: adversarial (hinge, feature matching) and of keypoints (equivariance, landmarks, spread).
 
-Sources: FOMM (Siarohin et al. 2019), section 3.1 and its supplement for the spline; face-vid2vid (Wang et al. 2021),
-supplement A.2, for the keypoint prior. Shape legend: B batch, K keypoints, C = 2 coordinates, P control points.
+Sources: Lim and Ye, "Geometric GAN" (2017) for the hinge; Wang et al., "High-Resolution Image Synthesis and Semantic
+Manipulation with Conditional GANs" (2018), section 3.2, for feature matching; FOMM (Siarohin et al. 2019), section 3.1;
+face-vid2vid (Wang et al. 2021), supplement A.2, for the keypoint prior.
+
+Shape legend: B batch, K keypoints, C = 2 coordinates, L landmarks, H height, W width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from codec.model.grid import cell_centres, gaussians, sample
+from codec.model.grid import gaussians
+from training.discriminator import Judgement
+from training.spline import ThinPlateSpline
 
-AFFINE_DEVIATION = 0.05
-CONTROL_DEVIATION = 0.005
-CONTROL_POINTS = 5
 FACE_VARIANCE = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class ThinPlateSpline:
-    """A random smooth deformation of the plane, one for each sample.
+def discriminator_loss(real: list[Judgement], made: list[Judgement]) -> Tensor:
+    """Hinge: real patches should score over 1, made ones under -1; mean over patches, then over scales."""
+    scales = [
+        torch.relu(1 - r.scores_BHW.float()).mean() + torch.relu(1 + m.scores_BHW.float()).mean()
+        for r, m in zip(real, made, strict=True)
+    ]
+    return torch.stack(scales).mean()
 
-    Attributes:
-        affine_B23: affine part.
-        control_PC: control points.
-        weights_BP: displacement of the spline's control points, the same for x and y.
-    """
 
-    affine_B23: Tensor
-    control_PC: Tensor
-    weights_BP: Tensor
+def generator_loss(made: list[Judgement]) -> Tensor:
+    """Hinge's other side: made patches should score high."""
+    return torch.stack([-judgement.scores_BHW.float().mean() for judgement in made]).mean()
 
-    @classmethod
-    def random(cls, batch: int, generator: torch.Generator, like: Tensor) -> ThinPlateSpline:
-        """Draw a deformation for each of ``batch`` samples."""
-        noise_B23 = torch.randn(batch, 2, 3, generator=generator) * AFFINE_DEVIATION
-        weights_BP = torch.randn(batch, CONTROL_POINTS**2, generator=generator) * CONTROL_DEVIATION
-        line = torch.linspace(-1, 1, CONTROL_POINTS)
-        control_PC = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).reshape(-1, 2)
-        return cls((torch.eye(2, 3) + noise_B23).to(like), control_PC.to(like), weights_BP.to(like))
 
-    def __call__(self, points_BNC: Tensor) -> Tensor:
-        """Deform points, (B, N, 2)."""
-        moved_BNC = points_BNC @ self.affine_B23[:, :, :2].transpose(1, 2) + self.affine_B23[:, None, :, 2]
-        squared_BNP = (points_BNC[:, :, None] - self.control_PC).square().sum(-1)
-        radial_BNP = 0.5 * squared_BNP * torch.log(squared_BNP + 1e-12)
-        return moved_BNC + (radial_BNP * self.weights_BP[:, None]).sum(-1, keepdim=True)
-
-    def warp(self, image_BCHW: Tensor) -> Tensor:
-        """Deform images: the result shows at p what the image shows at T(p)."""
-        batch, _, height, width = image_BCHW.shape
-        centres_BNC = cell_centres(height, width, image_BCHW).reshape(1, -1, 2).expand(batch, -1, -1)
-        return sample(image_BCHW, self(centres_BNC).unflatten(1, (height, width)))
+def feature_matching_loss(real: list[Judgement], made: list[Judgement]) -> Tensor:
+    """L1 distance of the discriminator's features of real and made pictures, mean over layers and scales."""
+    distances = [
+        (wanted.detach() - found).float().abs().mean()
+        for r, m in zip(real, made, strict=True)
+        for wanted, found in zip(r.features, m.features, strict=True)
+    ]
+    return torch.stack(distances).mean()
 
 
 def equivariance_loss(locations_BKC: Tensor, deformed_BKC: Tensor, spline: ThinPlateSpline) -> Tensor:
@@ -67,12 +54,18 @@ def face_weight(landmarks_BLC: Tensor, size: int, emphasis: float) -> Tensor:
     return 1 + emphasis * near_BLHW.amax(1, keepdim=True)
 
 
-def landmark_loss(locations_BKC: Tensor, landmarks_BLC: Tensor) -> Tensor:
-    """L1 distance of the first L keypoints from landmarks; unknown (NaN) landmarks count nothing."""
+def landmark_loss(locations_BKC: Tensor, landmarks_BLC: Tensor, num_known: float) -> Tensor:
+    """L1 distance of the first L keypoints from landmarks; unknown (NaN) landmarks count nothing.
+
+    Args:
+        locations_BKC: keypoints.
+        landmarks_BLC: what the first L of them are taught.
+        num_known: known coordinates that the mean is taken over; with several processes, a process's share of all.
+    """
     num_landmarks = landmarks_BLC.shape[1]
     known_BLC = torch.isfinite(landmarks_BLC)
     distance_BLC = (locations_BKC[:, :num_landmarks] - landmarks_BLC.nan_to_num()).abs()
-    return (distance_BLC * known_BLC).sum() / known_BLC.sum().clamp(min=1)
+    return (distance_BLC * known_BLC).sum() / max(num_known, 1.0)
 
 
 def spread_loss(locations_BKC: Tensor, distance: float, num_taught: int = 0) -> Tensor:
