@@ -28,6 +28,7 @@ from training.config import RunConfig, TrainConfig
 from training.dataset import build_store
 from training.distributed import join
 from training.landmarks import label_store
+from training.personalise import PersonaliseCommand
 from training.recipes import RECIPES, recipe
 from training.trainer import Trainer
 
@@ -97,7 +98,7 @@ Command = (
 )
 
 
-def parse(words: Sequence[str]) -> FramesCommand | LandmarksCommand | TrainCommand:
+def parse(words: Sequence[str]) -> FramesCommand | LandmarksCommand | TrainCommand | PersonaliseCommand:
     """Read the command line; ``train RECIPE`` and ``RECIPE`` mean the same.
 
     Raises:
@@ -107,13 +108,26 @@ def parse(words: Sequence[str]) -> FramesCommand | LandmarksCommand | TrainComma
         recipe(words[1])
         words = words[1:]
     if words and words[0] in RECIPES:
-        planned = "--dry-run" in words
-        frames, out = (Path("STORE"), Path("RUN")) if planned else (tyro.MISSING, tyro.MISSING)
-        default = TrainCommand(config=recipe(words[0]), to=RunConfig(frames=frames, out=out))
-        prog = f"python -m training {words[0]}"
-        return tyro.cli(TrainCommand, args=words[1:], default=default, prog=prog, description=recipe_help(words[0]))
+        return parse_recipe(words[0], words[1:])
     description = (__doc__ or "").replace("RECIPES", ", ".join(RECIPES))
     return tyro.cli(Command, args=words, prog="python -m training", description=description)
+
+
+def parse_recipe(name: str, words: Sequence[str]) -> TrainCommand | PersonaliseCommand:
+    """Read a recipe's own command line; its settings are the defaults.
+
+    Raises:
+        ConfigError: a setting out of range.
+    """
+    planned = "--dry-run" in words
+    source, out = (Path("SOURCE"), Path("RUN")) if planned else (tyro.MISSING, tyro.MISSING)
+    prog = f"python -m training {name}"
+    if name == "personalise":
+        videos = (source,) if planned else tyro.MISSING
+        personal = PersonaliseCommand(videos=videos, out=out, config=recipe(name))
+        return tyro.cli(PersonaliseCommand, args=words, default=personal, prog=prog)
+    default = TrainCommand(config=recipe(name), to=RunConfig(frames=source, out=out))
+    return tyro.cli(TrainCommand, args=words, default=default, prog=prog, description=recipe_help(name))
 
 
 def recipe_help(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Settings of a training run: what is trained (``TrainConfig``, which recipes return), where and how (``RunConfig``)."""
+"""Settings of a training run: what is trained (``TrainConfig``, as recipes return), where and how (``RunConfig``)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -96,28 +96,50 @@ def build_store(clips: Iterable[Path], out: Path, size: int, stride: int, frames
     Raises:
         TrainingError: no clip could be used.
     """
+    faults: list[str] = []
+    write_store(out, size, _thinned(sorted(clips), size, stride, frames_per_clip, faults))
+    if not (out / "index.json").exists():
+        raise TrainingError("no usable clip: " + ("; ".join(faults[:3]) or "the folder has no video files"))
+    return faults
+
+
+def _thinned(
+    clips: list[Path], size: int, stride: int, frames_per_clip: int, faults: list[str]
+) -> Iterator[tuple[str, Frames]]:
+    """Give name and frames of each clip; note those that cannot be read."""
+    for path in track(clips, description="decoding"):
+        try:
+            frames = read_clip(path, size)
+        except TrainingError as fault:
+            faults.append(str(fault))
+            continue
+        yield path.stem, frames[:: max(stride, round(len(frames) / frames_per_clip))]
+
+
+def write_store(out: Path, size: int, clips: Iterable[tuple[str, Frames]]) -> None:
+    """Write clips, as they come, to a store; without a clip there is none.
+
+    Args:
+        out: folder to write.
+        size: height and width of the frames.
+        clips: name (``group-...``) and frames (F, size, size, 3) of each.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    index, faults, start = [], [], 0
+    (out / "index.json").unlink(missing_ok=True)
+    index, start = [], 0
     partial = out / "frames.partial"
     with partial.open("wb") as file:
         write_header(file, (0, size, size, 3))
-        for path in track(sorted(clips), description="decoding"):
-            try:
-                frames = read_clip(path, size)
-            except TrainingError as fault:
-                faults.append(str(fault))
-                continue
-            frames = frames[:: max(stride, round(len(frames) / frames_per_clip))]
+        for name, frames in clips:
             file.write(frames.tobytes())
-            index.append(Clip(path.stem, path.stem.split("-")[0], start, start + len(frames)))
+            index.append(Clip(name, name.split("-")[0], start, start + len(frames)))
             start += len(frames)
         write_header(file, (start, size, size, 3))
     if not index:
         partial.unlink()
-        raise TrainingError("no usable clip: " + ("; ".join(faults[:3]) or "the folder has no video files"))
+        return
     partial.replace(out / "frames.npy")
     (out / "index.json").write_text(json.dumps({"size": size, "clips": [dataclasses.asdict(clip) for clip in index]}))
-    return faults
 
 
 def write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

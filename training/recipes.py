@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from codec.config import CodecConfig, compact_256, paper_256, paper_384, paper_512
 from codec.errors import ConfigError
@@ -69,18 +70,27 @@ def tedtalk_384() -> TrainConfig:
     return paper("tedtalk-384", paper_384())
 
 
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "neither": {"residual_connection": False, "num_extra_keys": 0},
+    "residual": {"num_extra_keys": 0},
+    "both": {},
+}
+"""What each column of the paper's Table 5 changes of the network: residual connection and extra key-values."""
+
+
+def ablated(recipe: TrainConfig, variant: str, name: str) -> TrainConfig:
+    """Return a recipe with a column of ``ABLATIONS`` for its network."""
+    return dataclasses.replace(recipe, name=name, codec=dataclasses.replace(recipe.codec, **ABLATIONS[variant]))
+
+
 def ablation_no_residual() -> TrainConfig:
     """Return ``talkinghead-256`` without residual connection and without extra key-values (Table 5, first column)."""
-    recipe = talkinghead_256()
-    codec = dataclasses.replace(recipe.codec, residual_connection=False, num_extra_keys=0)
-    return dataclasses.replace(recipe, name="ablation-no-residual", codec=codec)
+    return ablated(talkinghead_256(), "neither", "ablation-no-residual")
 
 
 def ablation_no_extra() -> TrainConfig:
     """Return ``talkinghead-256`` with the residual connection, without extra key-values (Table 5, second column)."""
-    recipe = talkinghead_256()
-    codec = dataclasses.replace(recipe.codec, num_extra_keys=0)
-    return dataclasses.replace(recipe, name="ablation-no-extra", codec=codec)
+    return ablated(talkinghead_256(), "residual", "ablation-no-extra")
 
 
 def compact_256_small() -> TrainConfig:

@@ -8,6 +8,7 @@ stopped or killed goes on as if nothing had happened.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from dataclasses import asdict
@@ -176,5 +177,7 @@ class Trainer:
         state = {"step": self.step, "seconds": self.seconds, **self.learner.state()}
         save_checkpoint(self.checkpoint_path, self.config, state)
         provenance = {"recipe": self.config.name, "steps": self.step, "seconds": round(self.seconds)}
+        if self.run_config.init is not None:
+            provenance["init_sha256"] = hashlib.sha256(self.run_config.init.read_bytes()).hexdigest()
         save_weights(self.weights_path, self.learner.average.state, self.config.codec, provenance)
         logger.info("step %d saved", self.step)
