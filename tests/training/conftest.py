@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from codec.config import CodecConfig
 from training.config import LossWeights, RunConfig, TrainConfig
 from training.dataset import build_store
+from training.evaluate.lpips import CONVOLUTIONS, WEIGHTS_NAME
 from training.trainer import Trainer
 
 
@@ -55,6 +56,18 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     save_file({"features.0.weight": torch.randn(4, 3, 3, 3), "features.0.bias": torch.zeros(4)}, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def lpips_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lpips")
+    generator, weights = torch.Generator().manual_seed(0), {}
+    for layer, (index, narrow, wide, kernel, _, _) in enumerate(CONVOLUTIONS):
+        weights[f"features.{index}.weight"] = torch.randn(wide, narrow, kernel, kernel, generator=generator) * 0.05
+        weights[f"features.{index}.bias"] = torch.zeros(wide)
+        weights[f"lin{layer}.weight"] = torch.rand(1, wide, 1, 1, generator=generator)
+    save_file(weights, folder / WEIGHTS_NAME)
+    return folder
 
 
 @pytest.fixture

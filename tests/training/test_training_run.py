@@ -156,21 +156,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(
     assert not (run.out / "checkpoint.pt").exists()
 
 
-def test_held_out_figures_are_written(config: TrainConfig, run: RunConfig, train: Train, store: Path) -> None:
-    from training.evaluate.lpips import CONVOLUTIONS
-
-    generator = torch.Generator().manual_seed(0)
-    weights = {}
-    for layer, (index, narrow, wide, kernel, _, _) in enumerate(CONVOLUTIONS):
-        weights[f"features.{index}.weight"] = torch.randn(wide, narrow, kernel, kernel, generator=generator) * 0.05
-        weights[f"features.{index}.bias"] = torch.zeros(wide)
-        weights[f"lin{layer}.weight"] = torch.rand(1, wide, 1, 1, generator=generator)
-    from safetensors.torch import save_file
-
-    run.out.mkdir()
-    save_file(weights, run.out / "lpips_alex.safetensors")
+def test_held_out_figures_are_written(
+    config: TrainConfig, run: RunConfig, train: Train, store: Path, lpips_folder: Path
+) -> None:
     *steps, last = train(
-        dataclasses.replace(config, steps=2), dataclasses.replace(run, held_out=store, loss_weights=run.out)
+        dataclasses.replace(config, steps=2), dataclasses.replace(run, held_out=store, loss_weights=lpips_folder)
     )
     assert [line["step"] for line in steps] == [1, 2]
     assert last.keys() == {"step", "held_out_psnr_db", "held_out_lpips", "held_out_frozen_psnr_db"}
