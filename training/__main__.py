@@ -109,7 +109,7 @@ def parse(words: Sequence[str]) -> FramesCommand | LandmarksCommand | TrainComma
         words = words[1:]
     if words and words[0] in RECIPES:
         return parse_recipe(words[0], words[1:])
-    description = (__doc__ or "").replace("RECIPES", ", ".join(RECIPES))
+    description = (__doc__ or "").replace("RECIPES", ", ".join(RECIPES)).replace("\n", "\n\n")
     return tyro.cli(Command, args=words, prog="python -m training", description=description)
 
 

@@ -65,7 +65,7 @@ class RunLog:
         """Write a step's figures."""
         if self.quiet:
             return
-        self._write({"step": step, **{name: round(value, 5) for name, value in figures.items()}})
+        self._write({"step": step, **{name: float(f"{value:.6g}") for name, value in figures.items()}})
         words = summary(figures)
         self._progress.update(self._task, completed=step, figures=words)
         if not self._progress.console.is_terminal and time.monotonic() - self._spoke_s >= LINE_EVERY_S:
@@ -76,7 +76,7 @@ class RunLog:
         """Write what was measured on the held-out store, on a line of its own."""
         if self.quiet:
             return
-        self._write({"step": step, **{name: round(value, 5) for name, value in figures.items()}})
+        self._write({"step": step, **{name: float(f"{value:.6g}") for name, value in figures.items()}})
         logger.info("step %d: %s", step, ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
 
     def picture(self, step: int, rgb_HWC: npt.NDArray[np.uint8]) -> None:
