@@ -4,12 +4,13 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from training.config import TrainConfig
 from training.dataset import Clip, FrameStore
 from training.distributed import Processes
-from training.feed import Batch, Feed, open_feed
+from training.feed import Batch, Feed, fits, open_feed
 from training.jitter import MIRRORED, Jitter
 from training.sampler import Plan, Sampler, step_generator
 
@@ -104,3 +105,13 @@ def test_landmarks_move_with_their_picture() -> None:
     brightest = int(jitter.pictures(picture, 64)[0, 0].argmax())
     found = torch.tensor([(2 * (brightest % 64) + 1) / 64 - 1, (2 * (brightest // 64) + 1) / 64 - 1])
     assert torch.allclose(moved, found, atol=2 / 64)
+
+
+def test_frames_live_on_a_gpu_that_has_room_for_them(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = FrameStore(store)
+    size = frames.frames.nbytes
+    for free, expected in ((3 * size, True), (int(1.5 * size), False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10 * size))
+        assert fits(frames, torch.device("cuda", 0)) is expected
+    assert fits(frames, CPU)
+    assert not fits(frames, torch.device("mps"))
