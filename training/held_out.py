@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,12 +20,24 @@ from codec.errors import TrainingError
 from codec.model.generator import Generator
 from codec.model.grid import resize
 from training.dataset import Clip, FrameStore
-from training.evaluate.lpips import LpipsAlex
 from training.reconstruction import Reconstruction
 
 NUM_CLIPS = 24
 NUM_FRAMES = 4
 NUM_REFERENCES = 3
+
+
+Features = tuple[Tensor, ...]
+
+
+class Lpips(Protocol):
+    """What the metric is asked; ``training.evaluate`` has it."""
+
+    def features(self, image_BCHW: Tensor) -> Features:
+        """Return what is compared of pictures in [0, 1]."""
+
+    def distance(self, a: Features, b: Features) -> Tensor:
+        """Return the distance of each pair, (B,)."""
 
 
 class HeldOut:
@@ -40,7 +53,7 @@ class HeldOut:
         TrainingError: no clip is long enough.
     """
 
-    def __init__(self, store: FrameStore, lpips: LpipsAlex, picture_size: int, device: torch.device) -> None:
+    def __init__(self, store: FrameStore, lpips: Lpips, picture_size: int, device: torch.device) -> None:
         self.store, self.lpips, self.picture_size, self.device = store, lpips, picture_size, device
         clips = [clip for clip in store.clips if clip.stop - clip.start > NUM_REFERENCES]
         if not clips:

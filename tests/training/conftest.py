@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from codec.config import CodecConfig
 from training.config import LossWeights, RunConfig, TrainConfig
 from training.dataset import build_store
-from training.evaluate.lpips import CONVOLUTIONS, WEIGHTS_NAME
 from training.trainer import Trainer
 
 
@@ -62,11 +61,12 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lpips_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lpips")
     generator, weights = torch.Generator().manual_seed(0), {}
-    for layer, (index, narrow, wide, kernel, _, _) in enumerate(CONVOLUTIONS):
+    convolutions = ((0, 3, 64, 11), (3, 64, 192, 5), (6, 192, 384, 3), (8, 384, 256, 3), (10, 256, 256, 3))  # AlexNet's
+    for layer, (index, narrow, wide, kernel) in enumerate(convolutions):
         weights[f"features.{index}.weight"] = torch.randn(wide, narrow, kernel, kernel, generator=generator) * 0.05
         weights[f"features.{index}.bias"] = torch.zeros(wide)
         weights[f"lin{layer}.weight"] = torch.rand(1, wide, 1, 1, generator=generator)
-    save_file(weights, folder / WEIGHTS_NAME)
+    save_file(weights, folder / "lpips_alex.safetensors")
     return folder
 
 
