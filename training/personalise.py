@@ -145,7 +145,8 @@ def fitted(config: TrainConfig, weights: Path) -> TrainConfig:
         WeightsError: they cannot be used.
     """
     _, codec, _ = load_weights(weights)
-    return dataclasses.replace(config, codec=codec, picture_size=codec.image_size)
+    face_keypoints = config.face_keypoints if codec.anchored_keypoints else 0
+    return dataclasses.replace(config, codec=codec, picture_size=codec.image_size, face_keypoints=face_keypoints)
 
 
 def table(figures: dict[str, Figures]) -> Table:
