@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -107,6 +108,7 @@ class PersonaliseCommand:
         )
         trainer = Trainer(config, run, choose_device(self.device))
         trainer.run()
+        carry_priors(before, trainer.weights_path)
         figures["after"] = self._measure(trainer.weights_path, clips, "after", every)
         (self.out / "personalise.json").write_text(json.dumps(figures, indent=2) + "\n")
         Console().print(table(figures))
@@ -147,6 +149,13 @@ def fitted(config: TrainConfig, weights: Path) -> TrainConfig:
     _, codec, _ = load_weights(weights)
     face_keypoints = config.face_keypoints if codec.anchored_keypoints else 0
     return dataclasses.replace(config, codec=codec, picture_size=codec.image_size, face_keypoints=face_keypoints)
+
+
+def carry_priors(before: Path, after: Path) -> None:
+    """Copy the bitstream's priors, where weights have some beside them: they are of keypoints, which stay the same."""
+    priors = before.with_suffix(".priors.safetensors")
+    if priors.exists():
+        shutil.copyfile(priors, after.with_suffix(".priors.safetensors"))
 
 
 def table(figures: dict[str, Figures]) -> Table:

@@ -18,6 +18,7 @@ from codec.model.generator import Generator
 from codec.model.weights import save_weights
 from training.__main__ import main
 from training.dataset import FrameStore
+from training.personalise import carry_priors
 from training.speaker import find_videos, read_speaker, split_speaker
 
 FACE = Path(__file__).parent.parent / "fixtures" / "face.jpg"
@@ -115,3 +116,11 @@ def test_bad_input_is_one_line(video: Path, tmp_path: Path) -> None:
 
 def test_a_folder_gives_its_videos(video: Path) -> None:
     assert find_videos((video.parent,)) == [video]
+
+
+def test_priors_of_the_keypoints_go_with_the_weights(tmp_path: Path) -> None:
+    carry_priors(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a.priors.safetensors").write_bytes(b"priors")
+    carry_priors(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert (tmp_path / "b.priors.safetensors").read_bytes() == b"priors"
