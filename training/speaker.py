@@ -1,6 +1,6 @@
 """One speaker's videos, cropped as the sender crops its camera: frames to train on, and a last part held out.
 
-    video -> decode -> FaceTracker, crop -> first part -> frame store;  last part -> clip, mp4, for the evaluation
+    video -> read_pictures -> FaceTracker, crop -> first part -> frame store;  last part -> mp4 clip, for the evaluation
 
 The crop is ``codec.face``, the sender's own, so that the model sees what it will see in a call.
 """
@@ -8,24 +8,24 @@ The crop is ``codec.face``, the sender's own, so that the model sees what it wil
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-from av.error import FFmpegError
 
 from codec.errors import TrainingError
 from codec.face import Detector, FaceTracker, crop
-from codec.frames import frame_from_rgb, rgb_from_frame
+from codec.frames import frame_from_rgb
 from training.dataset import Frames, write_store
+from training.prepare.task import Seconds
+from training.prepare.video import read_pictures
 
 logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
-DEFAULT_FPS = Fraction(25)
+MAX_FPS = 30.0
 LEAST_FRAMES = 20
 HELD_OUT_CRF = "8"
 
@@ -78,32 +78,20 @@ def read_speaker(path: Path, size: int, detector: Detector, max_seconds: float) 
     Raises:
         TrainingError: it cannot be decoded, shows no face or is too short.
     """
-    tracker = FaceTracker(detector, background=False)
-    frames: list[Frames] = []
+    tracker, frames, times_s = FaceTracker(detector, background=False), [], []
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise TrainingError(f"{path.name}: has no video")
-            stream = container.streams.video[0]
-            fps = stream.average_rate or DEFAULT_FPS
-            for rgb in upright_pictures(container, stream):
-                time_s = float(len(frames) / fps)
-                if time_s >= max_seconds:
-                    break
-                frames.append(crop(rgb, tracker.update(rgb, time_s), size))
-    except FFmpegError as error:
-        raise TrainingError(f"{path.name}: cannot be decoded ({error.strerror})") from error
-    if tracker.face is None:
-        raise TrainingError(f"{path.name}: no face was found")
+        for picture in read_pictures(path, Seconds(0.0, max_seconds), MAX_FPS):
+            square = tracker.update(picture.rgb, picture.time_s)
+            frames.append(crop(picture.rgb, square, size))
+            times_s.append(picture.time_s)
+    except TrainingError as error:
+        raise TrainingError(f"{path.name}: {error}") from error
     if len(frames) < LEAST_FRAMES:
         raise TrainingError(f"{path.name}: has {len(frames)} frames; {LEAST_FRAMES} are needed")
-    return SpeakerVideo(path.stem, np.stack(frames), Fraction(fps))
-
-
-def upright_pictures(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator[Frames]:
-    """Decode a stream, turned as its file says (phones record lying down)."""
-    for frame in container.decode(stream):
-        yield np.ascontiguousarray(np.rot90(rgb_from_frame(frame), round(frame.rotation / 90)))
+    if tracker.face is None:
+        raise TrainingError(f"{path.name}: no face was found")
+    fps = Fraction(len(times_s) - 1) / Fraction(times_s[-1] - times_s[0]).limit_denominator(1000)
+    return SpeakerVideo(path.stem, np.stack(frames), fps.limit_denominator(1001))
 
 
 def split_speaker(
