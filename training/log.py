@@ -56,7 +56,8 @@ class RunLog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self.quiet:
             return
-        self._progress.stop()
+        if self._progress.console.is_terminal:
+            self._progress.stop()
         self._file.close()
         if self._board is not None:
             self._board.close()
