@@ -124,7 +124,7 @@ def personalise() -> TrainConfig:
     """Return the finetuning of released weights on one speaker, for minutes on a CPU.
 
     The detector stays as it is: its keypoints are the stream, and a minute of video would only unlearn other poses. On
-    the example clip half the learning rate for 200 steps made the held-out seconds worse (docs/training.md).
+    the example clip half of this learning rate for 200 steps made the held-out seconds worse (docs/training.md).
     """
     return TrainConfig(
         name="personalise",
