@@ -23,7 +23,7 @@ from training.config import RunConfig, TrainConfig
 from training.correspondence import correspondences
 from training.dataset import FrameStore
 from training.distributed import Processes
-from training.evaluate.lpips import load_lpips
+from training.evaluate.metrics.lpips import load_lpips
 from training.feed import Batch, Feed, fits, open_feed
 from training.held_out import HeldOut
 from training.learner import Learner, StepResult
