@@ -94,6 +94,8 @@ class TrainConfig:
     """Upper limit of the gradient's norm."""
     perceptual_sizes: tuple[int, ...] = (256, 128)
     """Heights of the pictures that the perceptual loss compares, pixels."""
+    perceptual_crop_share: float = 0.0
+    """Share of the perceptual comparisons that cut a window of ``perceptual_sizes`` out, instead of shrinking."""
     vgg_stages: int = 4
     """Stages of VGG that the perceptual loss compares, 1 to 5."""
     face_keypoints: int = 0
@@ -120,7 +122,12 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be positive")
         if (self.steps is None or self.steps < 1) and (self.epochs is None or self.epochs < 1):
             raise ConfigError(f"steps is {self.steps} and epochs {self.epochs}; one of them must be positive")
-        for name, low, high in (("crop_jitter_share", 0, 1), ("drop_at", 0, 1), ("key_dropout", 0, 0.95)):
+        for name, low, high in (
+            ("crop_jitter_share", 0, 1),
+            ("perceptual_crop_share", 0, 1),
+            ("drop_at", 0, 1),
+            ("key_dropout", 0, 0.95),
+        ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must lie in [{low}, {high}]")
         if not 1 <= self.num_references[0] <= self.num_references[1]:

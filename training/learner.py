@@ -106,7 +106,7 @@ class Learner:
         if not self.config.losses.perceptual:
             return None
         vgg = VggFeatures(load_vgg(self.run_config.vgg), self.config.vgg_stages)
-        loss = PerceptualLoss(vgg, self.config.perceptual_sizes).to(self.device)
+        loss = PerceptualLoss(vgg, self.config.perceptual_sizes, self.config.perceptual_crop_share).to(self.device)
         return loss.to(memory_format=torch.channels_last)
 
     def train_step(self, batch: Batch, step: int, learning_rate: float, *, stop: bool = False) -> StepResult:
@@ -164,7 +164,7 @@ class Learner:
             dropped_BM = torch.rand(config.batch_size, num_keys, generator=draws) < config.key_dropout
             dropped_BM = dropped_BM[self.processes.rank * self.each :][: self.each].to(self.device)
         made: Reconstructed = self.rebuild(batch.driving_BCHW, batch.references_BRCHW, warped_BCHW, dropped_BM)
-        return made, self.objective.losses(batch, made, spline)
+        return made, self.objective.losses(batch, made, spline, draws)
 
     def _judged(self, discriminator: Discriminator, batch: Batch, made: Reconstructed) -> dict[str, Tensor]:
         """Return the adversarial losses; the discriminator's own weights get no gradient."""

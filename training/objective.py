@@ -37,21 +37,23 @@ class Objective:
     def __init__(self, config: TrainConfig, perceptual: PerceptualLoss | None) -> None:
         self.config, self.weights, self.perceptual = config, config.losses, perceptual
 
-    def losses(self, batch: Batch, made: Reconstructed, spline: ThinPlateSpline | None) -> dict[str, Tensor]:
+    def losses(
+        self, batch: Batch, made: Reconstructed, spline: ThinPlateSpline | None, draws: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """Return all losses but the adversarial ones."""
-        losses = self.picture_losses(batch, made) | self.keypoint_losses(batch, made)
+        losses = self.picture_losses(batch, made, draws) | self.keypoint_losses(batch, made)
         if spline is not None and made.deformed is not None:
             locations_BKC = made.keypoints.locations_BKC[: len(batch.driving_BCHW)]
             equivariance = equivariance_loss(locations_BKC, made.deformed.locations_BKC, spline)
             losses["equivariance"] = self.weights.equivariance * equivariance
         return losses
 
-    def picture_losses(self, batch: Batch, made: Reconstructed) -> dict[str, Tensor]:
+    def picture_losses(self, batch: Batch, made: Reconstructed, draws: torch.Generator | None) -> dict[str, Tensor]:
         """Compare the pictures, painted and carried, with the driving ones."""
         losses, image_BCHW, weights = {}, made.generated.image_BCHW, self.weights
         weight_BCHW = self.pixel_weight(batch, made)
         if self.perceptual is not None:
-            losses["perceptual"] = weights.perceptual * self.perceptual(image_BCHW, batch.driving_BCHW)
+            losses["perceptual"] = weights.perceptual * self.perceptual(image_BCHW, batch.driving_BCHW, draws)
         if weights.pixel:
             losses["pixel"] = weights.pixel * (weight_BCHW * (image_BCHW - batch.driving_BCHW).abs()).mean()
         if weights.warped and made.generated.warped_BCHW is not None:

@@ -72,21 +72,42 @@ class PerceptualLoss(nn.Module):
     Args:
         features: the network.
         sizes: heights (= widths) in pixels at which pictures are compared.
+        crop_share: share of the comparisons at less than the whole size that cut a window out, instead of shrinking the
+            pictures: fine detail is seen at the price of a small picture.
     """
 
-    def __init__(self, features: VggFeatures, sizes: tuple[int, ...]) -> None:
+    def __init__(self, features: VggFeatures, sizes: tuple[int, ...], crop_share: float = 0.0) -> None:
         super().__init__()
-        self.features, self.sizes = features, sizes
+        self.features, self.sizes, self.crop_share = features, sizes, crop_share
 
-    def forward(self, image_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
-        """Return the distance of two batches of pictures in [0, 1]."""
+    def forward(self, image_BCHW: Tensor, target_BCHW: Tensor, draws: torch.Generator | None = None) -> Tensor:
+        """Return the distance of two batches of pictures in [0, 1].
+
+        Args:
+            image_BCHW: made.
+            target_BCHW: wanted.
+            draws: chooses the windows.
+        """
         distances = []
         for size in self.sizes:
+            image, target = self.view(image_BCHW, target_BCHW, size, draws)
             with torch.no_grad():
-                wanted = self.features(resize(target_BCHW, size))
-            found = self.features(resize(image_BCHW, size))
+                wanted = self.features(target)
+            found = self.features(image)
             distances += [(a - b).float().abs().mean() for a, b in zip(found, wanted, strict=True)]
         return torch.stack(distances).sum()
+
+    def view(
+        self, image_BCHW: Tensor, target_BCHW: Tensor, size: int, draws: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return both at ``size``: shrunk, or the same window of both."""
+        room = image_BCHW.shape[-1] - size
+        chance, x, y = torch.rand(3, generator=draws).tolist()
+        if room <= 0 or chance >= self.crop_share:
+            return resize(image_BCHW, size), resize(target_BCHW, size)
+        left, top = int(x * (room + 1)), int(y * (room + 1))
+        rows, columns = slice(top, top + size), slice(left, left + size)
+        return image_BCHW[..., rows, columns], target_BCHW[..., rows, columns]
 
 
 def load_vgg(path: Path | None) -> dict[str, Tensor]:

@@ -114,3 +114,19 @@ def test_no_vgg_weights_is_one_line(tmp_path: object) -> None:
 
     with pytest.raises(TrainingError, match="cannot be read"):
         load_vgg(Path(str(tmp_path)) / "none.safetensors")
+
+
+def test_a_window_is_the_same_of_both_pictures_and_moves() -> None:
+    loss = PerceptualLoss(small_vgg(), (16,), crop_share=1.0)
+    picture, draws = torch.rand(1, 3, 64, 64), torch.Generator().manual_seed(0)
+    windows = [loss.view(picture, picture, 16, draws) for _ in range(4)]
+    assert all(torch.equal(made, wanted) for made, wanted in windows)
+    assert not torch.equal(windows[0][0], windows[1][0])
+    corners = picture.unfold(2, 16, 1).unfold(3, 16, 1)
+    assert all(bool((corners == made[:, :, None, None]).all(-1).all(-1).all(1).any()) for made, _ in windows)
+
+
+def test_pictures_are_shrunk_where_no_window_is_cut() -> None:
+    loss = PerceptualLoss(small_vgg(), (16,))
+    made, wanted = loss.view(torch.ones(1, 3, 64, 64), torch.zeros(1, 3, 64, 64), 16, None)
+    assert made.shape == wanted.shape == (1, 3, 16, 16)
