@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from codec import Model
 from codec.model.weights import save_weights
 from training.evaluate.clips import Frames
+from training.evaluate.ffmpeg import FFmpeg, find_ffmpeg
 from training.evaluate.metrics.lpips import ALEX, VGG, Lpips, Variant, load_lpips
 
 WriteClip = Callable[..., Path]
@@ -87,6 +88,11 @@ def lpips_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def lpips(lpips_folder: Path) -> Lpips:
     return load_lpips(lpips_folder, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> FFmpeg:
+    return find_ffmpeg()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,17 @@ import pytest
 from codec import Model
 from codec.bitstream.picture import encode_picture
 from codec.errors import TrainingError
-from training.evaluate import rate_distortion
+from training.evaluate import __main__, rate_distortion
 from training.evaluate.__main__ import main
 from training.evaluate.clips import Frames
 from training.evaluate.config import RateDistortionConfig
+from training.evaluate.ffmpeg import FFmpeg
 from training.evaluate.measure import Bench
 from training.evaluate.metrics.landmarks import Landmarks
 from training.evaluate.metrics.lpips import Lpips
-from training.evaluate.peers import Sent, Setting
-from training.evaluate.rate_distortion import FROZEN, OURS, RateDistortion, wire_bytes
+from training.evaluate.peer_table import VVENC, X264
+from training.evaluate.peers import FFmpegPeer, Mode, Rung, Sent, Setting
+from training.evaluate.rate_distortion import FROZEN, OURS, RateDistortion, rungs, wire_bytes
 
 WriteClip = Callable[..., Path]
 MakePictures = Callable[..., Frames]
@@ -33,15 +37,15 @@ class DarkeningPeer:
     def __init__(self) -> None:
         self.asked: list[tuple[Setting, int, int]] = []
 
-    def options(self, setting: Setting, bits_per_s: int) -> dict[str, str]:
-        return {"rate": str(bits_per_s)}
+    def mode(self, setting: Setting) -> Mode:
+        return Mode(("-rate", "{target}"), "kbit/s")
 
-    def send(self, frames_NSS3: Frames, fps: float, setting: Setting, size: int, bits_per_s: int) -> Sent:
-        self.asked.append((setting, size, bits_per_s))
-        if bits_per_s == 5000:
+    def send(self, ffmpeg: FFmpeg, frames_NSS3: Frames, fps: float, setting: Setting, rung: Rung) -> Sent:
+        self.asked.append((setting, rung.scale, rung.target))
+        if rung.target == 5:
             raise TrainingError("darkening failed: too dark")
-        darker = frames_NSS3 - np.minimum(frames_NSS3, np.uint8(100_000 // bits_per_s))
-        return Sent((bits_per_s // 80,) * len(frames_NSS3), darker)
+        darker = frames_NSS3 - np.minimum(frames_NSS3, np.uint8(100 // rung.target))
+        return Sent((1000 * rung.target // 80,) * len(frames_NSS3), darker, f"darken {rung.target}", "darkening 1")
 
 
 class NoFaces:
@@ -53,7 +57,7 @@ class NoFaces:
 
 def config(clips: Path, **settings: Any) -> RateDistortionConfig:
     folder = clips.parent
-    defaults: dict[str, Any] = {"references": (1, 2), "rates": (4, 8), "scales": (1,), "every": 1}
+    defaults: dict[str, Any] = {"references": (1, 2), "rates": (4, 8), "scales": (1,), "every": 1, "offline": False}
     return RateDistortionConfig(clips=clips, out=folder / "rd", cache=folder / "cache", **(defaults | settings))
 
 
@@ -62,21 +66,23 @@ def clip(write_clip: WriteClip, moving_pictures: MakePictures) -> Path:
     return write_clip("a.mp4", moving_pictures(10))
 
 
-def test_counts_bits_of_peers(clip: Path, tiny_model: Model, lpips: Lpips) -> None:
+def test_counts_bits_of_peers(clip: Path, tiny_model: Model, lpips: Lpips, ffmpeg: FFmpeg) -> None:
     peer = DarkeningPeer()
-    points = RateDistortion(config(clip.parent), tiny_model, Bench(lpips, None), (peer,)).row(clip, print)["points"]
+    points = RateDistortion(config(clip.parent), tiny_model, Bench(lpips, None), ffmpeg, (peer,)).row(clip, print)[
+        "points"
+    ]
     theirs = [point for point in points if point["coder"] == peer.name]
-    assert peer.asked == [("realtime", 64, 4000), ("realtime", 64, 8000)]
+    assert peer.asked == [("realtime", 1, 4), ("realtime", 1, 8)]
     assert theirs[0]["payload_bits_per_s"] == pytest.approx(50 * 8 * 25)
     assert theirs[0]["wire_bits_per_s"] == pytest.approx((50 + 68) * 8 * 25)
     assert theirs[0]["psnr_db"] < theirs[1]["psnr_db"]
-    assert theirs[1]["options"] == {"rate": "8000"}
+    assert (theirs[1]["command"], theirs[1]["encoder"], theirs[1]["target"]) == ("darken 8", "darkening 1", "8 kbit/s")
 
 
 def test_ours_and_the_frozen_picture(
-    clip: Path, tiny_model: Model, lpips: Lpips, moving_pictures: MakePictures
+    clip: Path, tiny_model: Model, lpips: Lpips, ffmpeg: FFmpeg, moving_pictures: MakePictures
 ) -> None:
-    points = RateDistortion(config(clip.parent), tiny_model, Bench(lpips, None), ()).row(clip, print)["points"]
+    points = RateDistortion(config(clip.parent), tiny_model, Bench(lpips, None), ffmpeg, ()).row(clip, print)["points"]
     assert [(point["coder"], point["references"]) for point in points] == [
         (OURS, 1),
         (FROZEN, 1),
@@ -92,52 +98,54 @@ def test_ours_and_the_frozen_picture(
     assert two["wire_bits_per_s"] == pytest.approx(two["payload_bits_per_s"] + 68 * 8 * 25)
 
 
-def test_sizes_and_settings_of_the_plan(clip: Path, tiny_model: Model, lpips: Lpips) -> None:
+def test_sizes_and_settings_of_the_plan(clip: Path, tiny_model: Model, lpips: Lpips, ffmpeg: FFmpeg) -> None:
     peer = DarkeningPeer()
     settings = config(clip.parent, rates=(8,), scales=(1, 2), offline=True)
-    RateDistortion(settings, tiny_model, Bench(lpips, None), (peer,)).row(clip, print)
+    RateDistortion(settings, tiny_model, Bench(lpips, None), ffmpeg, (peer,)).row(clip, print)
     # Half of 64 pixels is under what SVT-AV1 can code.
-    assert peer.asked == [("realtime", 64, 8000), ("offline", 64, 8000)]
+    assert peer.asked == [("realtime", 1, 8), ("offline", 1, 8)]
 
 
-def test_only_the_first_seconds_count(clip: Path, tiny_model: Model, lpips: Lpips) -> None:
+def test_only_the_first_seconds_count(clip: Path, tiny_model: Model, lpips: Lpips, ffmpeg: FFmpeg) -> None:
     settings = config(clip.parent, seconds=0.2, references=(3,))
-    run = RateDistortion(settings, tiny_model, Bench(lpips, None), (DarkeningPeer(),))
+    run = RateDistortion(settings, tiny_model, Bench(lpips, None), ffmpeg, (DarkeningPeer(),))
     done: list[int] = []
     run.row(clip, done.append)
     assert done == [2, 2, 2]
 
 
-def test_a_failing_peer_gives_a_reason(clip: Path, tiny_model: Model, lpips: Lpips) -> None:
+def test_a_failing_peer_gives_a_reason(clip: Path, tiny_model: Model, lpips: Lpips, ffmpeg: FFmpeg) -> None:
     settings = config(clip.parent, rates=(5, 8))
-    points = RateDistortion(settings, tiny_model, Bench(lpips, None), (DarkeningPeer(),)).row(clip, print)["points"]
+    points = RateDistortion(settings, tiny_model, Bench(lpips, None), ffmpeg, (DarkeningPeer(),)).row(clip, print)[
+        "points"
+    ]
     assert points[-2]["reason"] == "darkening failed: too dark"
     assert points[-1]["psnr_db"] > 0
 
 
-def test_a_coded_clip_is_not_coded_twice(clip: Path, tiny_model: Model, lpips: Lpips) -> None:
+def test_a_coded_clip_is_not_coded_twice(clip: Path, tiny_model: Model, lpips: Lpips, ffmpeg: FFmpeg) -> None:
     first, second = DarkeningPeer(), DarkeningPeer()
     bench = Bench(lpips, None)
-    before = RateDistortion(config(clip.parent), tiny_model, bench, (first,)).row(clip, print)
-    after = RateDistortion(config(clip.parent), tiny_model, bench, (second,)).row(clip, print)
+    before = RateDistortion(config(clip.parent), tiny_model, bench, ffmpeg, (first,)).row(clip, print)
+    after = RateDistortion(config(clip.parent), tiny_model, bench, ffmpeg, (second,)).row(clip, print)
     assert after == before
     assert second.asked == []
-    RateDistortion(config(clip.parent, rates=(8, 12)), tiny_model, bench, (second,)).row(clip, print)
-    assert second.asked == [("realtime", 64, 12_000)]
+    RateDistortion(config(clip.parent, rates=(8, 12)), tiny_model, bench, ffmpeg, (second,)).row(clip, print)
+    assert second.asked == [("realtime", 1, 12)]
 
 
-def test_a_clip_without_a_face(clip: Path, tiny_model: Model, lpips: Lpips) -> None:
-    run = RateDistortion(config(clip.parent), tiny_model, Bench(lpips, NoFaces()), ())
+def test_a_clip_without_a_face(clip: Path, tiny_model: Model, lpips: Lpips, ffmpeg: FFmpeg) -> None:
+    run = RateDistortion(config(clip.parent), tiny_model, Bench(lpips, NoFaces()), ffmpeg, ())
     with pytest.raises(TrainingError, match="no face was found"):
         run.row(clip, print)
 
 
 def test_a_clip_with_no_frame_left(
-    write_clip: WriteClip, moving_pictures: MakePictures, tiny_model: Model, lpips: Lpips
+    write_clip: WriteClip, moving_pictures: MakePictures, tiny_model: Model, lpips: Lpips, ffmpeg: FFmpeg
 ) -> None:
     clip = write_clip("a.mp4", moving_pictures(1))
     with pytest.raises(TrainingError, match=r"has 1 frame\(s\)"):
-        RateDistortion(config(clip.parent), tiny_model, Bench(lpips, None), ()).row(clip, print)
+        RateDistortion(config(clip.parent), tiny_model, Bench(lpips, None), ffmpeg, ()).row(clip, print)
 
 
 @pytest.fixture
@@ -154,23 +162,97 @@ def command(tmp_path: Path, tiny_weights: Path, lpips_folder: Path) -> list[str]
     ]
 
 
+def test_ladders(clip: Path) -> None:
+    settings = config(clip.parent, rates=(4, 20, 35), scales=(1, 2, 8))
+    assert [(r.scale, r.target) for r in rungs(X264.mode("realtime"), settings, 256)] == [
+        *((1, 4), (1, 20), (1, 35)),
+        *((2, 4), (2, 20)),  # 35 kbit/s are better spent on whole pictures; an eighth is too small for every encoder
+    ]
+    own = list(rungs(VVENC.mode("realtime"), settings, 256))
+    assert own[0] == Rung(1, 63)
+    assert {rung.scale for rung in own} == {1, 2}
+
+
 def test_command_with_all_peers(
     command: list[str], clip: Path, write_clip: WriteClip, moving_pictures: MakePictures, tmp_path: Path
 ) -> None:
     write_clip("short.mp4", moving_pictures(1))
-    assert main([*command, "--references", "1,2", "--rates", "20,100", "--scales", "1", "--every", "2"]) == 0
-    result = json.loads((tmp_path / "rd" / "rd.json").read_text())
-    assert {point["coder"] for point in result["points"]} == {OURS, FROZEN, "x264", "x265", "VP9", "SVT-AV1"}
-    assert len(result["points"]) == 4 + 4 * 2
+    words = ["--references", "1,2", "--rates", "20,100", "--scales", "1", "--every", "2", "--no-offline"]
+    assert main([*command, *words]) == 0
+    out = tmp_path / "rd"
+    result = json.loads((out / "rd.json").read_text())
+    assert {point["coder"] for point in result["points"]} == {OURS, FROZEN, "x264", "x265", "VP9", "SVT-AV1", "VVenC"}
+    assert len(result["points"]) == 4 + 4 * 2 + 6
     assert list(result["skipped"]) == ["short.mp4"]
     assert result["failures"] == {}
-    assert {"peer", "peer_at_our_rate", "peer_passes_at_bits_per_s"} <= result["headline"][0].keys()
-    assert {"x264-params", "preset", "tune"} == result["clips"]["a.mp4"]["points"][4]["options"].keys()
-    tables = (tmp_path / "rd" / "rd.md").read_text()
-    assert tables.count("| SVT-AV1 realtime, 64 px |") == 2
-    assert tables.count("\n| 2 |") == 2 * 4
-    assert (tmp_path / "rd" / "rd.png").exists()
-    assert (tmp_path / "rd" / "rd.svg").exists()
+    assert result["peers"].keys() == {"ffmpeg", "x264", "x265", "VP9", "SVT-AV1", "VVenC"}
+    assert all("command" in point for point in result["points"] if point["coder"] not in (OURS, FROZEN))
+    assert {"peer", "peer_at_our_rate", "peer_passes_at_bits_per_s"} <= result["comparisons"][0].keys()
+    assert "Warpcall has LPIPS-Alex" in result["headline"][0]
+    assert {row["metric"] for row in result["bd_rates"]} >= {"lpips_alex", "psnr_db"}
+    tables = (out / "rd.md").read_text()
+    assert tables.count("| SVT-AV1 realtime, 64 px, ") == 2
+    assert "short.mp4 was not measured: it has 1 frame(s)" in tables
+    assert "libvvenc 1." in tables
+    for name in ("rd.png", "rd.svg", "rd-more.svg", "index.html", "media/a.mp4", "media/a.png"):
+        assert (out / name).stat().st_size > 1000
+    described = result["clips"]["a.mp4"]["showcase"]
+    assert [tile["name"] for tile in described["tiles"]][:3] == ["source", OURS, FROZEN]
+    assert len(described["references"]) == 2
+
+
+def only(monkeypatch: pytest.MonkeyPatch, *peers: FFmpegPeer) -> None:
+    """Let the command compare with these peers, and draw nothing."""
+    monkeypatch.setattr(RateDistortion.__init__, "__defaults__", (peers,))
+    monkeypatch.setattr(__main__, "draw_curves", lambda *arguments: [])
+
+
+@pytest.mark.slow
+def test_offline_settings_are_in_the_same_result(command: list[str], clip: Path, tmp_path: Path) -> None:
+    assert main([*command, "--references", "1", "--rates", "20", "--scales", "1", "--videos", "0"]) == 0
+    result = json.loads((tmp_path / "rd" / "rd.json").read_text())
+    assert result["failures"] == {}
+    offline = [point["coder"] for point in result["points"] if point["setting"] == "offline"]
+    assert {name: offline.count(name) for name in offline} == dict.fromkeys(
+        ("x264", "x265", "VP9", "SVT-AV1", "VVenC"), 5
+    )
+    assert "in their best offline settings" in result["headline"][0]
+
+
+def test_a_second_run_codes_nothing(
+    command: list[str], clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    only(monkeypatch, X264)
+    words = [*command, "--references", "1", "--rates", "20", "--scales", "1", "--no-offline"]
+    assert main(words) == 0
+    first = (tmp_path / "rd" / "rd.json").read_text()
+    shutil.rmtree(tmp_path / "rd")
+
+    def coded(*arguments: object) -> None:
+        raise AssertionError("coded again")
+
+    monkeypatch.setattr(FFmpegPeer, "send", coded)
+    monkeypatch.setattr(rate_distortion, "Transmission", coded)
+    assert main(words) == 0
+    assert (tmp_path / "rd" / "rd.json").read_text() == first
+    assert (tmp_path / "rd" / "media" / "a.mp4").exists()
+
+
+def test_a_missing_encoder_costs_its_row_alone(
+    command: list[str], clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    only(monkeypatch, X264, replace(VVENC, encoder="none"))
+    words = ["--references", "1", "--rates", "20", "--scales", "1", "--no-offline"]
+    assert main([*command, *words]) == 0
+    assert "6 point(s) are missing: VVenC: this build of ffmpeg lacks none" in capsys.readouterr().err
+    result = json.loads((tmp_path / "rd" / "rd.json").read_text())
+    assert result["failures"] == {"VVenC: this build of ffmpeg lacks none": 6}
+    assert {point["coder"] for point in result["points"]} == {OURS, FROZEN, "x264"}
+
+
+def test_without_ffmpeg(command: list[str], clip: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([*command, "--ffmpeg", str(tmp_path / "absent")]) == 1
+    assert "absent cannot be run: No such file or directory" in capsys.readouterr().err
 
 
 def test_command_without_a_usable_clip(

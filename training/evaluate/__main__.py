@@ -16,15 +16,18 @@ from codec.errors import TrainingError, WarpcallError
 from training.evaluate.animate import animate, open_animation, pair
 from training.evaluate.animate_report import animate_document, animate_table
 from training.evaluate.cache import check_place, write_json, write_text
-from training.evaluate.clips import find_clips, read_clip
+from training.evaluate.clips import find_clips, read_clip, spread
 from training.evaluate.config import RateDistortionConfig, ReconstructConfig, StripConfig
-from training.evaluate.plot import draw
+from training.evaluate.page import page
+from training.evaluate.plot import draw_curves
 from training.evaluate.progress import with_progress
 from training.evaluate.protocol_config import AnimateConfig, ProtocolConfig, TablesConfig
 from training.evaluate.protocols import reconstruction, test_clips
-from training.evaluate.rate_distortion import measure_rates, open_run
+from training.evaluate.rate_distortion import open_run
+from training.evaluate.rate_report import rate_document, rate_markdown, rate_table
+from training.evaluate.rate_row import measure_rates
 from training.evaluate.reconstruct import measure, open_workbench
-from training.evaluate.report import document, rate_document, rate_markdown, rate_table, tables
+from training.evaluate.report import document, tables
 from training.evaluate.strip import strip_of, write_strip
 from training.evaluate.tables import load_result, markdown
 
@@ -66,31 +69,35 @@ def reconstruct(
 
 
 def rate_distortion(config: RateDistortionConfig, command: str, screen: Console) -> None:
-    """Measure bitrate against quality on a folder of clips and write JSON and curves.
+    """Measure bitrate against quality on a folder of clips and write JSON, tables, curves and the page.
 
     Raises:
-        TrainingError: no clip, no metric weights, no matplotlib, or no clip could be measured.
+        TrainingError: no clip, metric weights, ffmpeg or matplotlib, or no clip could be measured.
         WeightsError: the model's weights cannot be used.
         OutputError: a result cannot be written.
     """
     paths = find_clips(config.clips, config.limit)
     check_place(config.out / "rd.json")
     run = open_run(config)
-    results = with_progress(partial(measure_rates, config), paths, config.jobs, screen)
+    shown = frozenset(path.name for path in spread(paths, config.videos))
+    results = with_progress(partial(measure_rates, config, shown), paths, config.jobs, screen)
     result = rate_document(config, command, run, results)
     write_json(config.out / "rd.json", result)
     if len(result["skipped"]) == len(paths):
         raise TrainingError(
             f"none of {len(paths)} clip(s) could be measured; {config.out / 'rd.json'} gives the reasons"
         )
-    for name, reason in result["failures"].items():
-        screen.print(f"{name} bit/s: {reason}", highlight=False, soft_wrap=True)
+    for reason, number in result["failures"].items():
+        screen.print(f"{number} point(s) are missing: {reason}", highlight=False, soft_wrap=True)
     Console(width=max(TABLE_WIDTH, screen.width)).print(rate_table(result["points"]))
+    for sentence in result["headline"]:
+        screen.print(sentence, highlight=False)
     write_text(config.out / "rd.md", rate_markdown(result))
     size = run.model.config.image_size
     title = f"{len(paths) - len(result['skipped'])} clip(s), first {config.seconds:g} s, {size} x {size}"
-    draw(result["points"], title, [config.out / "rd.png", config.out / "rd.svg"])
-    screen.print(f"wrote {config.out / 'rd.json'}, rd.md, rd.png and rd.svg", highlight=False)
+    drawn = draw_curves(result["points"], title, config.out)
+    write_text(config.out / "index.html", page(result, title, drawn))
+    screen.print(f"wrote {config.out / 'rd.json'}, rd.md, curves and index.html", highlight=False)
 
 
 def animation(config: AnimateConfig, command: str, screen: Console) -> None:

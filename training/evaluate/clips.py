@@ -64,9 +64,13 @@ def find_clips(folder: Path, limit: int = 0) -> list[Path]:
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".mp4" and path.is_file())
     if not paths:
         raise TrainingError(f"{folder} holds no mp4 clip")
-    if 0 < limit < len(paths):
-        paths = [paths[index * len(paths) // limit] for index in range(limit)]
-    return paths
+    return spread(paths, limit) if limit else paths
+
+
+def spread(paths: list[Path], number: int) -> list[Path]:
+    """Return at most ``number`` of the paths, evenly spaced."""
+    number = min(number, len(paths))
+    return [paths[index * len(paths) // number] for index in range(number)]
 
 
 def file_sha256(path: Path) -> str:

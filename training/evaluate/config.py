@@ -151,23 +151,23 @@ class StripConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RateDistortionConfig:
-    """Measure bitrate against quality: ours and the frozen picture against x264, x265, VP9 and SVT-AV1."""
+    """Measure bitrate against quality: ours and the frozen picture against x264, x265, VP9, SVT-AV1 and VVenC."""
 
     clips: Path
     """Folder of mp4 clips of square pictures."""
     out: Path
-    """Folder for rd.json, rd.md, rd.png and rd.svg."""
+    """Folder for rd.json, rd.md, the curves (PNG, SVG) and the page (index.html)."""
     references: Counts = DEFAULT_REFERENCES
     """Numbers of reference pictures to measure ours with."""
-    rates: Rates = (4, 8, 12, 20, 35, 65)
+    rates: Rates = (4, 8, 12, 20, 35, 65, 120)
     """Bitrates that the peers are asked for, kbit/s of payload; what they make of it is measured."""
     scales: Counts = (1, 2)
     """The peers code pictures smaller by these factors, scaled up by the receiver."""
-    offline: bool = False
+    offline: bool = True
     """Let the peers look ahead and take their time as well, which no call can."""
     seconds: float = 6.0
     """Measure the first seconds of each clip."""
-    every: int = 3
+    every: int = 8
     """Score one pair of neighbouring frames out of this many; all frames are coded."""
     weights: Path | None = None
     """Model weights (.safetensors with their .json beside them) in place of the ones built in."""
@@ -183,6 +183,10 @@ class RateDistortionConfig:
     """Further metrics: ssim, lpips_vgg, dists, identity, fid, body and vmaf; all or none."""
     slow_every: int = 1
     """LPIPS-VGG, DISTS, identity, FID and body look at one scored frame out of this many."""
+    videos: int = 3
+    """Clips that the page shows as videos side by side, evenly spaced over the clips measured; 0 shows none."""
+    ffmpeg: Path | None = None
+    """The ffmpeg program that runs the peers (default: imageio-ffmpeg's, else the one on the path)."""
     jobs: int = 1
     """Clips measured at the same time, each in a process of its own."""
     cache: Path | None = None
@@ -197,7 +201,7 @@ class RateDistortionConfig:
             ConfigError: a setting is out of range.
         """
         check_counts(self.references)
-        for name, least in (("limit", 0), ("every", 1), ("slow_every", 1), ("jobs", 1)):
+        for name, least in (("limit", 0), ("every", 1), ("slow_every", 1), ("videos", 0), ("jobs", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         check_metrics(self.metrics, self.landmarks)

@@ -1,35 +1,35 @@
 """Evaluation, what we are up against: conventional codecs, really encoding and really decoding.
 
-    frames -> scaled down? -> encoder -> packets -> decoder -> scaled up -> pictures;  bytes of each frame
+    frames -> scaled down? -> yuv420p -> ffmpeg -> bitstream -> ffmpeg -> scaled up -> pictures;  bytes of each frame
 
-The encoders are those that PyAV's FFmpeg carries. ``realtime`` is what a call runs: no B-frames, no look-ahead, one
-keyframe at the start, constant bitrate with a buffer of a second where the encoder has one. ``offline`` lets each look
-ahead and take its time (one pass, average bitrate), so that nobody can say that the peers were crippled. Shape legend:
-N frames, S height and width.
+The bytes of a frame are those of its packet as FFmpeg hands it to the file: no container is counted, parameter sets
+are. ``peer_table`` holds the codecs and their options. Shape legend: N frames, S height and width.
 """
 
 from __future__ import annotations
 
-import os
+import re
+import shlex
+import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import av
 import numpy as np
-from av.error import FFmpegError
-from av.video.codeccontext import VideoCodecContext
 from PIL import Image
 
 from codec.errors import TrainingError
 from codec.frames import frame_from_rgb, rgb_from_frame
 from training.evaluate.clips import Frames
+from training.evaluate.ffmpeg import NAME, FFmpeg
 
 Setting = Literal["realtime", "offline"]
 SETTINGS: tuple[Setting, ...] = ("realtime", "offline")
-ENDLESS = 9999
-
-Packets = list[Any]
+Unit = Literal["kbit/s", "CRF", "QP"]
+NUM_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +39,43 @@ class Sent:
     Attributes:
         frame_bytes: payload of each frame in sending order.
         frames_NSS3: pictures as received, at the size of the source.
+        command: that encoded it, as a shell takes it.
+        encoder: name and version.
     """
 
     frame_bytes: tuple[int, ...]
     frames_NSS3: Frames
+    command: str
+    encoder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of a codec's ladder of rates.
+
+    Attributes:
+        scale: the pictures are coded smaller by this factor.
+        target: what is asked for, in the mode's unit.
+    """
+
+    scale: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How a codec runs in one setting.
+
+    Attributes:
+        options: words of the command line; ``{target}`` stands for the target.
+        unit: of the targets.
+        ladder: targets by scale, from the coarsest on. Empty where the unit is kbit/s: bitrates are asked for from
+            outside, qualities are the mode's own.
+    """
+
+    options: tuple[str, ...]
+    unit: Unit
+    ladder: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
 class Peer(Protocol):
@@ -52,11 +85,11 @@ class Peer(Protocol):
     def name(self) -> str:
         """Short name for tables."""
 
-    def options(self, setting: Setting, bits_per_s: int) -> dict[str, str]:
-        """Return the encoder's options, as FFmpeg takes them; they are kept in the result."""
+    def mode(self, setting: Setting) -> Mode:
+        """Return how it runs; its options are kept in the result."""
 
-    def send(self, frames_NSS3: Frames, fps: float, setting: Setting, size: int, bits_per_s: int) -> Sent:
-        """Encode frames at ``size`` and about ``bits_per_s``, decode them, and scale them up again.
+    def send(self, ffmpeg: FFmpeg, frames_NSS3: Frames, fps: float, setting: Setting, rung: Rung) -> Sent:
+        """Encode frames, decode them, and scale them up again.
 
         Raises:
             TrainingError: the encoder is missing or fails.
@@ -71,59 +104,104 @@ class FFmpegPeer:
         name: short name for tables.
         encoder: FFmpeg's name.
         decoder: FFmpeg's name.
-        realtime: options of a call; ``{kbit}`` stands for the bitrate in kbit/s.
-        offline: options without hurry.
+        container: bare format that carries the bitstream.
+        version: pattern of the encoder's own version, in what FFmpeg logs or in the bitstream.
+        realtime: as in a call.
+        offline: without hurry.
+        num_bits: of a sample as decoded.
     """
 
     name: str
     encoder: str
     decoder: str
-    realtime: tuple[tuple[str, str], ...]
-    offline: tuple[tuple[str, str], ...]
+    container: str
+    version: str
+    realtime: Mode
+    offline: Mode
+    num_bits: int = 8
 
-    def options(self, setting: Setting, bits_per_s: int) -> dict[str, str]:
-        """Return the encoder's options for a bitrate."""
-        chosen = self.realtime if setting == "realtime" else self.offline
-        return {key: value.replace("{kbit}", str(max(1, round(bits_per_s / 1000)))) for key, value in chosen}
+    def mode(self, setting: Setting) -> Mode:
+        """Return how it runs."""
+        return self.realtime if setting == "realtime" else self.offline
 
-    def send(self, frames_NSS3: Frames, fps: float, setting: Setting, size: int, bits_per_s: int) -> Sent:
+    def send(self, ffmpeg: FFmpeg, frames_NSS3: Frames, fps: float, setting: Setting, rung: Rung) -> Sent:
         """Encode, decode, scale; see ``Peer.send``."""
+        size = frames_NSS3.shape[1]
+        side = coded_side(size, rung.scale)
+        encoder = encoder_version(ffmpeg, self)
+        arguments = self.arguments(fps, setting, side, rung.target)
+        planes = b"".join(frame_from_rgb(rgb).to_ndarray().tobytes() for rgb in scaled(frames_NSS3, side))
         try:
-            packets = self._encode(scaled(frames_NSS3, size), fps, setting, bits_per_s)
-            decoder = av.CodecContext.create(self.decoder, "r")
-            pictures = [rgb_from_frame(frame) for packet in (*packets, None) for frame in _decode(decoder, packet)]
-        except av.codec.codec.UnknownCodecError as error:
-            raise TrainingError(f"{self.name}: this build of PyAV lacks {error}") from error
-        except FFmpegError as error:
-            raise TrainingError(f"{self.name} failed: {error.strerror}") from error
-        if len(pictures) != len(frames_NSS3):
-            raise TrainingError(f"{self.name} gave {len(pictures)} of {len(frames_NSS3)} frames")
-        received_NSS3 = scaled(np.stack(pictures), frames_NSS3.shape[1])
-        return Sent(tuple(packet.size for packet in packets), received_NSS3)
+            bitstream, frame_bytes = _encode(ffmpeg, arguments, planes)
+            pictures_NSS3 = self._decode(ffmpeg, bitstream, side)
+        except TrainingError as error:
+            raise TrainingError(f"{self.name} failed: {error}") from error
+        if len(pictures_NSS3) != len(frames_NSS3):
+            raise TrainingError(f"{self.name} gave {len(pictures_NSS3)} of {len(frames_NSS3)} frames")
+        command = shlex.join([NAME, *arguments, f"clip.{self.container}"])
+        return Sent(frame_bytes, scaled(pictures_NSS3, size), command, encoder)
 
-    def _encode(self, frames_NSS3: Frames, fps: float, setting: Setting, bits_per_s: int) -> Packets:
-        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings otherwise
+    def arguments(self, fps: float, setting: Setting, side: int, target: int) -> list[str]:
+        """Return the words of the encoder's command line, without its output."""
         rate = Fraction(fps).limit_denominator(1001)
-        encoder = av.CodecContext.create(self.encoder, "w")
-        assert isinstance(encoder, VideoCodecContext)
-        encoder.height, encoder.width = frames_NSS3.shape[1:3]
-        encoder.pix_fmt, encoder.framerate, encoder.time_base = "yuv420p", rate, 1 / rate
-        encoder.bit_rate, encoder.gop_size, encoder.thread_count = bits_per_s, ENDLESS, 1
-        if setting == "realtime":
-            encoder.max_b_frames = 0
-        encoder.options = self.options(setting, bits_per_s)
-        packets: Packets = []
-        for position, rgb in enumerate(frames_NSS3):
-            frame = frame_from_rgb(rgb)
-            frame.pts, frame.time_base = position, 1 / rate
-            packets.extend(encoder.encode(frame))
-        packets.extend(encoder.encode(None))
-        return packets
+        raw = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", f"{side}x{side}", "-framerate", str(rate)]
+        options = [word.replace("{target}", str(target)) for word in self.mode(setting).options]
+        return [*raw, "-i", "pipe:0", "-c:v", self.encoder, *options, "-threads", "1", "-f", self.container]
+
+    def _decode(self, ffmpeg: FFmpeg, bitstream: bytes, side: int) -> Frames:
+        pixels = "yuv420p" if self.num_bits == 8 else f"yuv420p{self.num_bits}le"
+        sample: type[np.uint8 | np.uint16] = np.uint8 if self.num_bits == 8 else np.uint16
+        source = ["-v", "error", "-threads", "1", "-f", self.container, "-c:v", self.decoder, "-i", "pipe:0"]
+        output = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "pipe:1"]
+        planes: Any = np.frombuffer(ffmpeg.run([*source, *output], bitstream).data, sample)
+        if planes.size == 0 or planes.size % (side * side * 3 // 2):
+            raise TrainingError("its pictures are not of the size that was sent")
+        planes_NHS = planes.reshape(-1, side * 3 // 2, side)
+        frames = [av.VideoFrame.from_ndarray(planes_HS, format=pixels) for planes_HS in planes_NHS]
+        return np.stack([rgb_from_frame(frame) for frame in frames])
 
 
-def _decode(decoder: av.CodecContext, packet: Any) -> list[av.VideoFrame]:
-    assert isinstance(decoder, VideoCodecContext)
-    return decoder.decode(packet)
+def _encode(ffmpeg: FFmpeg, arguments: list[str], planes: bytes) -> tuple[bytes, tuple[int, ...]]:
+    """Return the bitstream and the bytes of each packet.
+
+    Through a file: VVenC prints warnings on standard output. About once in a hundred runs it writes nothing and reports
+    no error; then it is asked again.
+
+    Raises:
+        TrainingError: it fails, or writes nothing time after time.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        bitstream, sizes = Path(folder) / "bitstream", Path(folder) / "sizes"
+        statistics = ["-stats_mux_pre", str(sizes), "-stats_mux_pre_fmt", "{size}"]
+        for _ in range(NUM_ATTEMPTS):
+            ffmpeg.run(["-v", "error", "-y", *arguments, *statistics, str(bitstream)], planes)
+            frame_bytes = tuple(int(line) for line in sizes.read_text().split())
+            if frame_bytes:
+                return bitstream.read_bytes(), frame_bytes
+    raise TrainingError("it wrote nothing")
+
+
+@cache
+def encoder_version(ffmpeg: FFmpeg, peer: FFmpegPeer) -> str:
+    """Return an encoder's name and version, after one small picture coded.
+
+    Raises:
+        TrainingError: this build lacks the encoder.
+    """
+    source = ["-v", "verbose", "-f", "lavfi", "-i", "color=size=128x128:rate=25:duration=0.04"]
+    try:
+        output = ffmpeg.run([*source, "-c:v", peer.encoder, "-threads", "1", "-f", peer.container, "pipe:1"])
+    except TrainingError as error:
+        if "unknown encoder" in str(error).lower():
+            raise TrainingError(f"{peer.name}: this build of ffmpeg lacks {peer.encoder}") from error
+        raise TrainingError(f"{peer.name} failed: {error}") from error
+    found = re.search(peer.version, output.log + output.data.decode("latin-1"))
+    return f"{peer.encoder} {found[1].strip() if found else 'of unknown version'}"
+
+
+def coded_side(size: int, scale: int) -> int:
+    """Return the side of pictures coded smaller by a factor, even as 4:2:0 needs it."""
+    return size // scale // 2 * 2
 
 
 def scaled(frames_NSS3: Frames, size: int) -> Frames:
@@ -132,52 +210,3 @@ def scaled(frames_NSS3: Frames, size: int) -> Frames:
         return frames_NSS3
     method = Image.Resampling.LANCZOS if size < frames_NSS3.shape[1] else Image.Resampling.BICUBIC
     return np.stack([np.asarray(Image.fromarray(rgb).resize((size, size), method), np.uint8) for rgb in frames_NSS3])
-
-
-PEERS: tuple[Peer, ...] = (
-    FFmpegPeer(
-        name="x264",
-        encoder="libx264",
-        decoder="h264",
-        realtime=(
-            ("preset", "medium"),
-            ("tune", "zerolatency"),
-            ("x264-params", "keyint=infinite:scenecut=0:vbv-maxrate={kbit}:vbv-bufsize={kbit}"),
-        ),
-        offline=(("preset", "veryslow"), ("x264-params", "keyint=infinite")),
-    ),
-    FFmpegPeer(
-        name="x265",
-        encoder="libx265",
-        decoder="hevc",
-        realtime=(
-            ("preset", "medium"),
-            ("tune", "zerolatency"),
-            (
-                "x265-params",
-                "keyint=-1:scenecut=0:bframes=0:rc-lookahead=0:vbv-maxrate={kbit}:vbv-bufsize={kbit}:log-level=error",
-            ),
-        ),
-        offline=(("preset", "slower"), ("x265-params", "keyint=-1:log-level=error")),
-    ),
-    FFmpegPeer(
-        name="VP9",
-        encoder="libvpx-vp9",
-        decoder="vp9",
-        realtime=(
-            ("deadline", "realtime"),
-            ("cpu-used", "5"),
-            ("lag-in-frames", "0"),
-            ("auto-alt-ref", "0"),
-            ("aq-mode", "3"),
-        ),
-        offline=(("deadline", "good"), ("cpu-used", "1"), ("lag-in-frames", "25"), ("auto-alt-ref", "1")),
-    ),
-    FFmpegPeer(
-        name="SVT-AV1",
-        encoder="libsvtav1",
-        decoder="libdav1d",
-        realtime=(("preset", "8"), ("svtav1-params", "pred-struct=1:rc=2:keyint=-1:lookahead=0:scd=0:lp=1")),
-        offline=(("preset", "3"), ("svtav1-params", "rc=1:keyint=600:lp=1")),
-    ),
-)

@@ -12,9 +12,9 @@ them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +34,24 @@ from training.evaluate.clips import (
     scored_positions,
 )
 from training.evaluate.config import RateDistortionConfig
+from training.evaluate.ffmpeg import FFmpeg, find_ffmpeg
 from training.evaluate.measure import Bench, Look
-from training.evaluate.peers import PEERS, SETTINGS, Peer, Setting
+from training.evaluate.peer_table import PEERS
+from training.evaluate.peers import SETTINGS, Mode, Peer, Rung, Setting, coded_side
 from training.evaluate.pool import OnFrames, Row
 from training.evaluate.tally import Tally
 from training.evaluate.transmission import PACKET_OVERHEAD_BYTES, Transmission, as_sent, nearest_references
 
 MAX_PACKET_BYTES = 1200
 SMALLEST_SIDE = 64
+MOST_BITS_PER_SMALL_PIXEL, PLAN_FPS = 0.06, 25
 BATCH = 8
 OURS, FROZEN = "Warpcall", "frozen"
 # Over how long a call the references' bits are spread, seconds.
 SPREADS_S = (10, 300)
 
 Point = dict[str, Any]
+Job = Callable[["ClipRates"], list[Point]]
 
 
 def wire_bytes(frame_bytes: Iterable[int]) -> int:
@@ -62,53 +66,55 @@ class RateDistortion:
         config: settings of the run.
         model: the networks under test.
         bench: the metrics.
+        ffmpeg: the program that runs the peers.
         peers: whom to compare with.
     """
 
-    def __init__(self, config: RateDistortionConfig, model: Model, bench: Bench, peers: Sequence[Peer] = PEERS) -> None:
-        self.config, self.model, self.bench, self.peers = config, model, bench, peers
+    def __init__(
+        self,
+        config: RateDistortionConfig,
+        model: Model,
+        bench: Bench,
+        ffmpeg: FFmpeg,
+        peers: Sequence[Peer] = PEERS,
+    ) -> None:
+        self.config, self.model, self.bench, self.ffmpeg, self.peers = config, model, bench, ffmpeg, peers
         self.results = ResultCache(config.cache or default_folder())
         self.features = FeatureStore(config.cache or default_folder())
 
     def row(self, path: Path, on_frames: OnFrames) -> Row:
-        """Return all points of one clip.
+        """Return all points of one clip; each is kept as soon as it is measured.
 
         Raises:
             TrainingError: the clip cannot be measured; the message says why.
             OutputError: a result cannot be written.
         """
         sha256 = file_sha256(path)
-        missing: list[tuple[dict[str, Any], Any]] = []
-        points: list[Point] = []
         size = self.model.config.image_size
-        jobs: list[tuple[dict[str, Any], Any]] = [(self._ours_key(sha256), ClipRates.ours)]
-        for peer, setting, side, kbit in self._plan(size):
-            key = self._peer_key(sha256, peer, setting, side, kbit)
-            jobs.append((key, partial(ClipRates.peer, peer=peer, setting=setting, side=side, bits_per_s=1000 * kbit)))
-        for key, job in jobs:
-            stored = self.results.load(key)
-            if stored is None or not self.features.holds(stored):
-                missing.append((key, job))
-            else:
-                points.extend(stored)
-        if missing:
-            rates = ClipRates(self, read_clip(path, size))
-            for key, job in missing:
+        rates: ClipRates | None = None
+        points: list[Point] = []
+        for key, job in self._jobs(sha256, size):
+            found = self.results.load(key)
+            if found is None or not self.features.holds(found):
+                rates = rates or ClipRates(self, read_clip(path, size))
                 found = job(rates)
                 self.results.store(key, found)
-                points.extend(found)
                 on_frames(len(rates.scored))
+            points.extend(found)
         return {"sha256": sha256, "points": points}
 
-    def _plan(self, size: int) -> Iterable[tuple[Peer, Setting, int, int]]:
+    def _jobs(self, clip_sha256: str, size: int) -> Iterator[tuple[dict[str, Any], Job]]:
+        yield self.ours_key(clip_sha256), ClipRates.ours
+        for peer, setting, rung in self._plan(size):
+            job = partial(ClipRates.peer, peer=peer, setting=setting, rung=rung)
+            yield self._peer_key(clip_sha256, peer, setting, rung), job
+
+    def _plan(self, size: int) -> Iterator[tuple[Peer, Setting, Rung]]:
         settings = SETTINGS if self.config.offline else SETTINGS[:1]
-        sides = [size // scale // 2 * 2 for scale in self.config.scales]
         for peer in self.peers:
             for setting in settings:
-                for side in sides:
-                    if side >= min(SMALLEST_SIDE, size):
-                        for kbit in self.config.rates:
-                            yield peer, setting, side, kbit
+                for rung in rungs(peer.mode(setting), self.config, size):
+                    yield peer, setting, rung
 
     def _key(self, clip_sha256: str) -> dict[str, Any]:
         config = self.config
@@ -123,12 +129,30 @@ class RateDistortion:
             "every": config.every,
         }
 
-    def _ours_key(self, clip_sha256: str) -> dict[str, Any]:
+    def ours_key(self, clip_sha256: str) -> dict[str, Any]:
+        """Return all that our points of a clip depend on."""
         return {**self._key(clip_sha256), "weights": self.model.sha256, "device": self.model.device.type}
 
-    def _peer_key(self, clip_sha256: str, peer: Peer, setting: Setting, side: int, kbit: int) -> dict[str, Any]:
-        options = peer.options(setting, 1000 * kbit)
-        return {**self._key(clip_sha256), "peer": peer.name, "options": options, "side": side, "kbit": kbit}
+    def _peer_key(self, clip_sha256: str, peer: Peer, setting: Setting, rung: Rung) -> dict[str, Any]:
+        how = {"options": peer.mode(setting).options, "ffmpeg": self.ffmpeg.version(), **asdict(rung)}
+        return {**self._key(clip_sha256), "peer": peer.name, "setting": setting, **how}
+
+
+def rungs(mode: Mode, config: RateDistortionConfig, size: int) -> Iterator[Rung]:
+    """Give the steps of a ladder: the mode's own qualities, or the bitrates that the run asks for.
+
+    Smaller pictures are left out at rates at which they have bits to spare (from 0.06 bits a pixel on, 25 a second):
+    there whole ones are better for every peer.
+    """
+    own = dict(mode.ladder)
+    for scale in config.scales:
+        side = coded_side(size, scale)
+        if side < min(SMALLEST_SIDE, size):
+            continue
+        for target in own.get(scale, ()) if mode.unit != "kbit/s" else config.rates:
+            spare = 1000 * target > MOST_BITS_PER_SMALL_PIXEL * side * side * PLAN_FPS
+            if mode.unit != "kbit/s" or scale == 1 or not spare:
+                yield Rung(scale, target)
 
 
 class ClipRates:
@@ -139,37 +163,47 @@ class ClipRates:
         clip: to be coded; its first seconds count.
 
     Raises:
-        TrainingError: too short, or no face in any scored frame.
+        TrainingError: too short.
     """
 
     def __init__(self, run: RateDistortion, clip: Clip) -> None:
         config = run.config
         self.clip = beginning(clip, max(1, round(config.seconds * clip.fps)))
         num_frames = len(self.clip)
-        self.bench, self.model, self.features = run.bench, run.model, run.features
+        self.bench, self.model, self.ffmpeg = run.bench, run.model, run.ffmpeg
+        self.features = run.features
+        self.size = run.model.config.image_size
         self.references = {count: reference_positions(num_frames, count) for count in config.references}
         positions = {position for references in self.references.values() for position in references}
         self.all_references = tuple(sorted(positions))
         self.scored = scored_positions(num_frames, self.all_references, config.every)
         if not self.scored:
             raise TrainingError(f"has {num_frames} frame(s); none is left to score")
-        self.source = [self.bench.look(self.clip.frames_NSS3[list(batch)]) for batch in self._batches()]
-        if self.bench.detector is not None and not any(
-            len(faces) for look in self.source for faces in look.faces or ()
-        ):
+
+    @cached_property
+    def source(self) -> list[Look]:
+        """What the metrics see of the scored frames, by batch.
+
+        Raises:
+            TrainingError: no face in any of them.
+        """
+        looks = [self.bench.look(self.clip.frames_NSS3[list(batch)]) for batch in self._batches()]
+        if self.bench.detector is not None and not any(len(faces) for look in looks for faces in look.faces or ()):
             raise TrainingError("no face was found in any scored frame")
+        return looks
 
     def _batches(self) -> list[tuple[int, ...]]:
         return [self.scored[start : start + BATCH] for start in range(0, len(self.scored), BATCH)]
 
-    def _scores(self, looks: Iterable[Look]) -> Point:
+    def _scores(self, looks: Iterable[Look]) -> dict[str, Any]:
         tally = Tally()
         for batch, source, look in zip(self._batches(), self.source, looks, strict=True):
             self.bench.compare(tally, list(batch), source, look)
         sets = tally.feature_sets()
         return asdict(tally.scores()) | ({} if sets is None else {FEATURES: self.features.store(sets)})
 
-    def _rates(self, frame_bytes: Sequence[int]) -> dict[str, float]:
+    def bit_rates(self, frame_bytes: Sequence[int]) -> dict[str, float]:
+        """Return bits a second of frames, payload and on the wire."""
         seconds = len(self.clip) / self.clip.fps
         return {
             "payload_bits_per_s": 8 * sum(frame_bytes) / seconds,
@@ -184,17 +218,17 @@ class ClipRates:
         for count, references in self.references.items():
             pictures = [held[position][0] for position in references]
             receiver = transmission.receiver(pictures)
-            rates = self._rates(transmission.payload_bytes)
+            rates = self.bit_rates(transmission.payload_bytes)
             reference_bits = 8 * wire_bytes(held[position][1] for position in references)
             spread = {
                 f"wire_bits_per_s_over_{seconds}_s": rates["wire_bits_per_s"] + reference_bits / seconds
                 for seconds in SPREADS_S
             }
             scores = self._scores(self.bench.look(receiver.pictures(batch)) for batch in self._batches())
-            who = {"setting": "realtime", "references": count, "size": self.model.config.image_size}
+            who = {"setting": "realtime", "references": count, "size": self.size}
             points.append({"coder": OURS, **who, **rates, **spread, **scores})
             frozen = self._scores(self._frozen(np.stack(pictures)))
-            points.append({"coder": FROZEN, **who, **self._rates(()), **frozen})
+            points.append({"coder": FROZEN, **who, **self.bit_rates(()), **frozen})
         return points
 
     def _frozen(self, references_RSS3: Frames) -> Iterable[Look]:
@@ -202,16 +236,17 @@ class ClipRates:
         for batch in self._batches():
             yield look[nearest_references(self.clip.frames_NSS3[list(batch)], references_RSS3)]
 
-    def peer(self, peer: Peer, setting: Setting, side: int, bits_per_s: int) -> list[Point]:
+    def peer(self, peer: Peer, setting: Setting, rung: Rung) -> list[Point]:
         """Return the point of a peer at one setting, size and rate, or the reason why there is none."""
-        who = {"coder": peer.name, "setting": setting, "size": side, "target_bits_per_s": bits_per_s}
-        who["options"] = peer.options(setting, bits_per_s)
+        who: Point = {"coder": peer.name, "setting": setting, "size": coded_side(self.size, rung.scale)}
+        who["target"] = f"{rung.target} {peer.mode(setting).unit}"
         try:
-            sent = peer.send(self.clip.frames_NSS3, self.clip.fps, setting, side, bits_per_s)
+            sent = peer.send(self.ffmpeg, self.clip.frames_NSS3, self.clip.fps, setting, rung)
         except TrainingError as error:
             return [{**who, "reason": str(error)}]
         scores = self._scores(self.bench.look(sent.frames_NSS3[list(batch)]) for batch in self._batches())
-        return [{**who, **self._rates(sent.frame_bytes), **scores}]
+        how = {"command": sent.command, "encoder": sent.encoder}
+        return [{**who, **how, **self.bit_rates(sent.frame_bytes), **scores}]
 
 
 @lru_cache(maxsize=1)
@@ -220,7 +255,7 @@ def open_run(config: RateDistortionConfig) -> RateDistortion:
 
     Raises:
         WeightsError: the model's weights cannot be used.
-        TrainingError: the metric's weights cannot be used.
+        TrainingError: the metric's weights cannot be used, or there is no ffmpeg.
     """
     model = load_model(config.weights, config.device)
     bench = open_bench(
@@ -231,9 +266,4 @@ def open_run(config: RateDistortionConfig) -> RateDistortion:
         model.config.image_size,
         model.device,
     )
-    return RateDistortion(config, model, bench)
-
-
-def measure_rates(config: RateDistortionConfig, path: Path, on_frames: OnFrames) -> Row:
-    """Return all points of one clip; see ``RateDistortion.row``."""
-    return open_run(config).row(path, on_frames)
+    return RateDistortion(config, model, bench, find_ffmpeg(config.ffmpeg))

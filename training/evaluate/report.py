@@ -15,16 +15,13 @@ from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import av
 import numpy as np
 from rich import box
 from rich.table import Table
 
 from training.evaluate.cache import FEATURES, FeatureStore
-from training.evaluate.config import RateDistortionConfig, ReconstructConfig
-from training.evaluate.curves import headline, mean_points
+from training.evaluate.config import ReconstructConfig
 from training.evaluate.metrics.weights import WeightsSource
-from training.evaluate.rate_distortion import Point, RateDistortion
 from training.evaluate.reconstruct import Workbench
 from training.evaluate.tally import SCORE_NAMES
 
@@ -43,6 +40,7 @@ PACKAGES = (
     "dlib-bin",
     "opencv-python-headless",
     "imageio-ffmpeg",
+    "bjontegaard",
 )
 LPIPS_TOLERANCE = 0.01
 MEANS = ("bits_per_frame", *SCORE_NAMES, *(f"frozen_{name}" for name in SCORE_NAMES))
@@ -71,30 +69,6 @@ PROTOCOL = {
     "moving": "clips whose first frame, repeated, is under 23 dB on all others",
     "means": "over frames, then over clips, one vote each",
 }
-
-RATE_PROTOCOL = {
-    "payload_bits_per_s": "all bytes that the encoder gives, the keyframe counted",
-    "wire_bits_per_s": "payload and 68 bytes of headers a packet of at most 1,200 bytes",
-    "wire_bits_per_s_over_10_s": "ours, with the references sent at the start of a call of 10 s",
-    "wire_bits_per_s_over_300_s": "ours, with the references sent at the start of a call of 300 s",
-    "references": "evenly spaced from the first frame on, coded as a call sends them; scored for no coder",
-    "frozen": "for each frame the coded reference nearest to it in mean squared error, repeated",
-    "headline": "at our wire rate; a peer's best over its frame sizes, straight over the logarithm of the rate",
-    "means": "over frames, then over clips, one vote each",
-}
-
-POINT_HEADINGS = (
-    "coder",
-    "payload kbit/s",
-    "wire kbit/s",
-    "PSNR dB",
-    "LPIPS",
-    "AKD px",
-    "mouth",
-    "eyes",
-    "temporal",
-)
-HEADLINE_HEADINGS = ("references", "our wire kbit/s", "metric", "ours", "peer", "peer there", "passes at kbit/s")
 
 Row = dict[str, Any]
 
@@ -195,119 +169,6 @@ def weights(sources: dict[str, WeightsSource]) -> dict[str, Any]:
     """Return which weights each metric used, as JSON values."""
     named = {name: dataclasses.asdict(source) for name, source in sources.items()}
     return {"lpips_alex_weights": named["lpips_alex"], "metric_weights": named}
-
-
-def rate_document(
-    config: RateDistortionConfig, command: str, run: RateDistortion, results: dict[str, Row | str]
-) -> dict[str, Any]:
-    """Return the whole result of ``rd`` as JSON values; see ``document``."""
-    model = run.model
-    points_of_clips = [row["points"] for row in results.values() if not isinstance(row, str)]
-    points = mean_points(points_of_clips, run.features)
-    failures = {
-        f"{point['coder']} {point['setting']} {point['size']} {point['target_bits_per_s']}": point["reason"]
-        for points_of_clip in points_of_clips
-        for point in points_of_clip
-        if "reason" in point
-    }
-    return {
-        "format": "warpcall rd 1",
-        "command": command,
-        "model": {"config": model.config.name, "image_size": model.config.image_size, "sha256": model.sha256},
-        **weights(run.bench.sources),
-        "versions": {"python": platform.python_version(), **versions(), "ffmpeg": av.ffmpeg_version_info},
-        "settings": {
-            "references": list(config.references),
-            "rates_kbit_per_s": list(config.rates),
-            "scales": list(config.scales),
-            "seconds": config.seconds,
-            "every": config.every,
-            "metrics": list(config.metrics),
-            "slow_every": config.slow_every,
-        },
-        "protocol": {**RATE_PROTOCOL, **{name: PROTOCOL[name] for name in (*SCORE_NAMES, "fid") if name in PROTOCOL}},
-        "headline": headline(points),
-        "points": points,
-        "failures": failures,
-        "clips": {clip: {"reason": row} if isinstance(row, str) else row for clip, row in sorted(results.items())},
-        "skipped": {clip: row for clip, row in sorted(results.items()) if isinstance(row, str)},
-    }
-
-
-def rate_table(points: list[Point]) -> Table:
-    """Return mean points as a table."""
-    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in (
-        "coder",
-        "payload kbit/s",
-        "wire kbit/s",
-        "PSNR dB",
-        "LPIPS",
-        "AKD px",
-        "mouth",
-        "eyes",
-        "temporal",
-    ):
-        drawn.add_column(heading, justify="left" if heading == "coder" else "right", no_wrap=True)
-    last = None
-    for point in points:
-        if last not in (None, (point["coder"], point["setting"])):
-            drawn.add_section()
-        last = point["coder"], point["setting"]
-        drawn.add_row(point_name(point), *point_cells(point))
-    return drawn
-
-
-def rate_markdown(result: dict[str, Any]) -> str:
-    """Return the headline and the mean points of ``rd`` as Markdown."""
-    lines = ["# Bitrate against quality", "", f"`{result['command']}`", "", "## At our wire rate", ""]
-    lines += _markdown_table(HEADLINE_HEADINGS, (headline_cells(row) for row in result["headline"]))
-    points = ([point_name(point), *point_cells(point)] for point in result["points"])
-    lines += ["", "## Points", "", *_markdown_table(POINT_HEADINGS, points)]
-    return "\n".join(lines) + "\n"
-
-
-def headline_cells(row: dict[str, Any]) -> list[str]:
-    """Return one line of the headline, for tables."""
-    there, passes = row["peer_at_our_rate"], row["peer_passes_at_bits_per_s"]
-    return [
-        str(row["references"]),
-        f"{row['our_wire_bits_per_s'] / 1000:.1f}",
-        row["metric"],
-        f"{row['ours']:.3f}",
-        f"{row['peer']} {row['setting']}",
-        "no picture" if there is None else f"{there:.3f}",
-        "never" if passes is None else f"{passes / 1000:.1f}",
-    ]
-
-
-def _markdown_row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _markdown_table(heading: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    return [_markdown_row(heading), _markdown_row("---" for _ in heading), *(_markdown_row(row) for row in rows)]
-
-
-def point_name(point: Point) -> str:
-    """Return who made a point, for tables."""
-    if "references" in point:
-        return f"{point['coder']}, {point['references']} reference(s)"
-    return f"{point['coder']} {point['setting']}, {point['size']} px"
-
-
-def point_cells(point: Point) -> list[str]:
-    """Return the figures of a point, for tables."""
-    rates = [f"{point[name] / 1000:.1f}" for name in ("payload_bits_per_s", "wire_bits_per_s")]
-    figures = (
-        ("psnr_db", 1),
-        ("lpips_alex", 3),
-        ("akd", 2),
-        ("mouth_lpips", 3),
-        ("eyes_lpips", 3),
-        ("temporal_error", 2),
-    )
-    return rates + [f"{point[name]:.{digits}f}" if name in point else "-" for name, digits in figures]
 
 
 def versions() -> dict[str, str]:

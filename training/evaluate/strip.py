@@ -83,7 +83,7 @@ class Row:
     """One row of a sheet.
 
     Attributes:
-        label: at its left.
+        label: at its left; may have several lines.
         pictures_NSS3: the pictures.
         positions: written above them; none where empty.
     """
@@ -101,8 +101,7 @@ def draw(strip: Strip) -> Image.Image:
     """
     if len(strip.positions) == 0:
         raise TrainingError("no frame to draw")
-    error = np.abs(strip.received_NSS3.astype(np.int16) - strip.source_NSS3)
-    error_NSS3 = np.minimum(error * ERROR_GAIN, 255).astype(np.uint8)
+    error_NSS3 = error_picture(strip.received_NSS3, strip.source_NSS3)
     rows = (
         Row("references", strip.references_RSS3, strip.references),
         Row("source", strip.source_NSS3, strip.positions),
@@ -111,6 +110,12 @@ def draw(strip: Strip) -> Image.Image:
         Row(f"error x{ERROR_GAIN}", error_NSS3, ()),
     )
     return sheet(strip.title, rows)
+
+
+def error_picture(received_NSS3: Frames, source_NSS3: Frames) -> Frames:
+    """Return the error, |received - source|, four times as bright as it is."""
+    error = np.abs(received_NSS3.astype(np.int16) - source_NSS3)
+    return np.asarray(np.minimum(error * ERROR_GAIN, 255), np.uint8)
 
 
 def sheet(title: str, rows: Sequence[Row]) -> Image.Image:
@@ -139,7 +144,8 @@ def _draw_row(
 ) -> None:
     size = pictures[0].shape[0]
     picture_top = top + (HEADER if numbers else 0)
-    pen.text((GAP, picture_top + size // 2 - FONT_SIZE // 2), label, fill=INK, font=font)
+    height = (label.count("\n") + 1) * FONT_SIZE
+    pen.text((GAP, picture_top + (size - height) // 2), label, fill=INK, font=font)
     for column, picture in enumerate(pictures):
         left = LABEL_WIDTH + column * (size + GAP)
         if numbers:

@@ -15,6 +15,7 @@ import numpy as np
 
 from codec import Decoder, Encoder, Model
 from codec.bitstream.picture import decode_picture, encode_picture
+from codec.model.generator import Generated
 from codec.structs import CodedFrame
 from training.evaluate.clips import Clip, Frames, Picture
 from training.evaluate.metrics.pixels import mean_squared_error
@@ -75,6 +76,10 @@ class Receiver:
     def pictures(self, positions: Sequence[int]) -> Frames:
         """Return the pictures of some frames, (N, S, S, 3)."""
         return np.stack([self._decoder.generate(self._coded[position]) for position in positions])
+
+    def generated(self, position: int) -> Generated:
+        """Return all that the generator makes of one frame."""
+        return self._decoder.generate_all(self._coded[position])
 
 
 def as_sent(picture: Picture) -> tuple[Picture, int]:
