@@ -158,6 +158,7 @@ def command(tmp_path: Path, tiny_weights: Path, lpips_folder: Path) -> list[str]
         "--device",
         "cpu",
         "--no-landmarks",
+        *("--metrics", "ssim"),
         *[word for key, path in paths.items() for word in (f"--{key}", str(path))],
     ]
 

@@ -179,9 +179,9 @@ class RateDistortionConfig:
     """Measure at most this many clips, evenly spaced over their names; 0 takes all."""
     landmarks: bool = True
     """Measure AKD and the mouth and eye regions."""
-    metrics: Metrics = ("ssim",)
+    metrics: Metrics = ("ssim", "lpips_vgg", "dists", "identity", "fid", "vmaf")
     """Further metrics: ssim, lpips_vgg, dists, identity, fid, body and vmaf; all or none."""
-    slow_every: int = 1
+    slow_every: int = 5
     """LPIPS-VGG, DISTS, identity, FID and body look at one scored frame out of this many."""
     videos: int = 3
     """Clips that the page shows as videos side by side, evenly spaced over the clips measured; 0 shows none."""
