@@ -17,7 +17,7 @@ from training.evaluate.animate import animate, open_animation, pair
 from training.evaluate.animate_report import animate_document, animate_table
 from training.evaluate.cache import check_place, write_json, write_text
 from training.evaluate.clips import find_clips, read_clip, spread
-from training.evaluate.config import RateDistortionConfig, ReconstructConfig, StripConfig
+from training.evaluate.config import RateDistortionConfig, ReadmeConfig, ReconstructConfig, StripConfig
 from training.evaluate.page import page
 from training.evaluate.plot import draw_curves
 from training.evaluate.progress import with_progress
@@ -26,6 +26,7 @@ from training.evaluate.protocols import reconstruction, test_clips
 from training.evaluate.rate_distortion import open_run
 from training.evaluate.rate_report import rate_document, rate_markdown, rate_table
 from training.evaluate.rate_row import measure_rates
+from training.evaluate.readme import write_readme
 from training.evaluate.reconstruct import measure, open_workbench
 from training.evaluate.report import document, tables
 from training.evaluate.strip import strip_of, write_strip
@@ -38,6 +39,7 @@ Command = (
     | Annotated[AnimateConfig, tyro.conf.subcommand("animate")]
     | Annotated[TablesConfig, tyro.conf.subcommand("tables")]
     | Annotated[StripConfig, tyro.conf.subcommand("strip")]
+    | Annotated[ReadmeConfig, tyro.conf.subcommand("readme")]
 )
 
 TABLE_WIDTH = 150
@@ -76,7 +78,7 @@ def rate_distortion(config: RateDistortionConfig, command: str, screen: Console)
         WeightsError: the model's weights cannot be used.
         OutputError: a result cannot be written.
     """
-    paths = find_clips(config.clips, config.limit)
+    paths = find_clips(config.clips, config.limit, config.match)
     check_place(config.out / "rd.json")
     run = open_run(config)
     shown = frozenset(path.name for path in spread(paths, config.videos))
@@ -157,6 +159,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             animation(config, command, screen)
         elif isinstance(config, TablesConfig):
             print(markdown([load_result(path) for path in config.results]), end="")
+        elif isinstance(config, ReadmeConfig):
+            print(write_readme(config), end="")
         else:
             strip(config, screen)
     except WarpcallError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import av
@@ -49,21 +50,23 @@ class Clip:
         return len(self.frames_NSS3)
 
 
-def find_clips(folder: Path, limit: int = 0) -> list[Path]:
+def find_clips(folder: Path, limit: int = 0, match: str = "*") -> list[Path]:
     """Return the mp4 clips of a folder by name.
 
     Args:
         folder: searched without its subfolders.
         limit: at most this many, evenly spaced over the sorted names; 0 takes all.
+        match: pattern of names.
 
     Raises:
         TrainingError: there is no such folder, or no clip in it.
     """
     if not folder.is_dir():
         raise TrainingError(f"{folder} is not a folder")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".mp4" and path.is_file())
+    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() == ".mp4" and path.is_file())
+    paths = [folder / name for name in names if fnmatchcase(name, match)]
     if not paths:
-        raise TrainingError(f"{folder} holds no mp4 clip")
+        raise TrainingError(f"{folder} holds no mp4 clip" + (f" that matches {match}" if names else ""))
     return spread(paths, limit) if limit else paths
 
 

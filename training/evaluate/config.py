@@ -175,6 +175,8 @@ class RateDistortionConfig:
     """Where networks run: auto, cpu, cuda, cuda:1, mps."""
     loss_weights: Path | None = None
     """Folder of metrics' weights (docs/evaluation.md names the files); without it the libraries download theirs."""
+    match: str = "*"
+    """Measure only clips whose names match, such as '[!a]*'."""
     limit: int = 0
     """Measure at most this many clips, evenly spaced over their names; 0 takes all."""
     landmarks: bool = True
@@ -211,6 +213,20 @@ class RateDistortionConfig:
                     raise ConfigError(f"{name} has {value}; it must lie in [{low}, {high}]")
         if not 0.2 <= self.seconds <= 600:
             raise ConfigError(f"seconds is {self.seconds}; it must lie in [0.2, 600]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadmeConfig:
+    """Make the README's results (Markdown on standard output) and its strip of pictures from the files of results."""
+
+    results: Path = Path("results")
+    """Folder with reconstruct.json, rd/rd.json and, for the strip, ship/rd.json."""
+    into: Path | None = None
+    """File in which to replace what stands between the two comment lines that the Markdown begins and ends with."""
+    strip: Path | None = None
+    """PNG file to write."""
+    debug: bool = False
+    """Show tracebacks."""
 
 
 def check_counts(references: tuple[int, ...]) -> None:

@@ -8,7 +8,7 @@ function figuresOf(point, labels) {
   if (!("wire_bits_per_s" in point)) return [];
   const rate = (bits) => (bits / 1000).toFixed(1);
   const lines = [`${rate(point.wire_bits_per_s)} kbit/s on the wire, ${rate(point.payload_bits_per_s)} payload`];
-  const metrics = labels.filter(([metric]) => metric in point);
+  const metrics = labels.filter(([metric]) => typeof point[metric] === "number");
   lines.push(metrics.map(([metric, name, digits]) => `${name} ${point[metric].toFixed(digits)}`).join(" · "));
   return lines;
 }

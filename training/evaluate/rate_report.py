@@ -66,6 +66,8 @@ def rate_document(
             "rates_kbit_per_s": list(config.rates),
             "scales": list(config.scales),
             "seconds": config.seconds,
+            "match": config.match,
+            "limit": config.limit,
             "every": config.every,
             "offline": config.offline,
             "metrics": list(config.metrics),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from codec.errors import OutputError
 from training.evaluate.clips import file_sha256, read_clip
@@ -57,7 +58,7 @@ def show(run: RateDistortion, path: Path, points: list[Point]) -> dict[str, Any]
         tiles = tiles_of(rates, run.peers, points)
         columns = write_video(tiles, rates.clip.fps, video)
         write_rate_strip(rates.clip, rates.scored, tiles, strip)
-        described = description(rates, tiles, columns, f"{MEDIA}/{path.stem}.mp4")
+        described = description(rates, tiles, columns, f"{MEDIA}/{quote(path.stem)}.mp4")
         run.results.store(dependencies, described)
     for file in (video, strip):
         copy(file, run.config.out / MEDIA / f"{path.stem}{file.suffix}")
