@@ -67,7 +67,7 @@ def test_the_sentence_names_winner_margin_and_crossing() -> None:
     assert "20.0 kbit/s with 2 reference(s) held beforehand, Warpcall has LPIPS-Alex 0.250" in told
     assert "in real-time settings: the best at that rate is x264 with 0.300: ours is 17% lower (better)" in told
     assert "the first to be as good as ours is x264, at 28.3 kbit/s" in told
-    assert "in their best offline settings: VP9 cannot go so low" in told
+    assert "in their best offline settings: VP9 cannot go so low; the lowest is VP9 with 30.0 kbit/s and 0.300" in told
     assert "The frozen picture, at zero bits, has 0.200: ours is 25% higher (worse)." in told
 
 

@@ -204,7 +204,7 @@ def test_command_with_all_peers(
 
 def only(monkeypatch: pytest.MonkeyPatch, *peers: FFmpegPeer) -> None:
     """Let the command compare with these peers, and draw nothing."""
-    monkeypatch.setattr(RateDistortion.__init__, "__defaults__", (peers,))
+    monkeypatch.setattr(rate_distortion, "PEERS", peers)
     monkeypatch.setattr(__main__, "draw_curves", lambda *arguments: [])
 
 
@@ -282,6 +282,7 @@ def test_ctrl_c_ends_in_one_line(
     ("words", "message"),
     [
         (("--rates", "0"), "rates has 0; it must lie in [1, 100000]"),
+        (("--peers", "x264,h261"), "peers has 'h261'; there are x264, x265"),
         (("--scales", "9"), "scales has 9; it must lie in [1, 8]"),
         (("--seconds", "0"), "seconds is 0.0; it must lie in [0.2, 600]"),
     ],

@@ -10,9 +10,11 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from codec.errors import ConfigError
 from training.evaluate.choice import CHOICES, check_metrics
+from training.evaluate.peer_table import PEERS
 
 MAX_REFERENCES = 16
 DEFAULT_REFERENCES = (1, 2, 3)
+PEER_NAMES = tuple(peer.name for peer in PEERS)
 
 
 def counts(words: list[str]) -> tuple[int, ...]:
@@ -52,6 +54,23 @@ Metrics = Annotated[
         instance_from_str=metric_names,
         is_instance=lambda value: isinstance(value, tuple),
         str_from_instance=lambda value: [",".join(value) or "none"],
+    ),
+]
+
+
+def peer_names(words: list[str]) -> tuple[str, ...]:
+    """Read names of comparison codecs such as ``x264,VP9``."""
+    return tuple(words[0].split(","))
+
+
+Peers = Annotated[
+    tuple[str, ...],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME,NAME,...",
+        instance_from_str=peer_names,
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [",".join(value)],
     ),
 ]
 
@@ -159,6 +178,8 @@ class RateDistortionConfig:
     """Folder for rd.json, rd.md, the curves (PNG, SVG) and the page (index.html)."""
     references: Counts = DEFAULT_REFERENCES
     """Numbers of reference pictures to measure ours with."""
+    peers: Peers = PEER_NAMES
+    """Codecs to compare with."""
     rates: Rates = (4, 8, 12, 20, 35, 65, 120)
     """Bitrates that the peers are asked for, kbit/s of payload; what they make of it is measured."""
     scales: Counts = (1, 2)
@@ -207,6 +228,9 @@ class RateDistortionConfig:
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         check_metrics(self.metrics, self.landmarks)
+        for name in self.peers:
+            if name not in PEER_NAMES:
+                raise ConfigError(f"peers has {name!r}; there are {', '.join(PEER_NAMES)}")
         for name, low, high in (("rates", 1, 100_000), ("scales", 1, 8)):
             for value in getattr(self, name):
                 if not low <= value <= high:

@@ -68,6 +68,7 @@ def _compare(ours: Point, theirs: list[Point], count: str, metric: str) -> Compa
         "our_bits_per_s": ours[count],
         "ours": ours[metric],
         "peer_lowest_bits_per_s": best[0][0] if best else None,
+        "peer_at_lowest": best[0][1] if best else None,
         "peer_at_our_rate": quality_at(best, ours[count]),
         "peer_passes_at_bits_per_s": passes,
         "our_bits_percent": None if passes is None else 100 * (ours[count] / passes - 1),
@@ -134,6 +135,10 @@ def _verdict(rows: list[Comparison], metric: str, words: str) -> str:
     absent = [row["peer"] for row in rows if row["peer_at_our_rate"] is None]
     if absent:
         told.append(f"{', '.join(absent)} cannot go so low")
+        lowest = min((row for row in rows if row["peer_at_lowest"] is not None), key=_lowest, default=None)
+        if lowest is not None and len(absent) == len(rows):
+            at_lowest = f"{_lowest(lowest) / 1000:.1f} kbit/s and {lowest['peer_at_lowest']:.{digits}f}"
+            told.append(f"the lowest is {lowest['peer']} with {at_lowest}")
     there = [row for row in rows if row["peer_at_our_rate"] is not None]
     if there:
         best = min(there, key=lambda row: sign * float(row["peer_at_our_rate"]))
@@ -148,6 +153,10 @@ def _verdict(rows: list[Comparison], metric: str, words: str) -> str:
     else:
         told.append("none is as good as ours at any rate measured")
     return f"Of the others {words}: {'; '.join(told)}."
+
+
+def _lowest(row: Comparison) -> float:
+    return float(row["peer_lowest_bits_per_s"])
 
 
 def _better_or_worse(ours: float, theirs: float, metric: str) -> str:

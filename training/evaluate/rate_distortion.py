@@ -76,7 +76,7 @@ class RateDistortion:
         model: Model,
         bench: Bench,
         ffmpeg: FFmpeg,
-        peers: Sequence[Peer] = PEERS,
+        peers: Sequence[Peer],
     ) -> None:
         self.config, self.model, self.bench, self.ffmpeg, self.peers = config, model, bench, ffmpeg, peers
         self.results = ResultCache(config.cache or default_folder())
@@ -266,4 +266,5 @@ def open_run(config: RateDistortionConfig) -> RateDistortion:
         model.config.image_size,
         model.device,
     )
-    return RateDistortion(config, model, bench, find_ffmpeg(config.ffmpeg))
+    peers = [peer for peer in PEERS if peer.name in config.peers]
+    return RateDistortion(config, model, bench, find_ffmpeg(config.ffmpeg), peers)

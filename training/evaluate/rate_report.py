@@ -63,6 +63,7 @@ def rate_document(
         "peers": {"ffmpeg": run.ffmpeg.version(), **_encoders(points)},
         "settings": {
             "references": list(config.references),
+            "peers": list(config.peers),
             "rates_kbit_per_s": list(config.rates),
             "scales": list(config.scales),
             "seconds": config.seconds,
