@@ -209,6 +209,21 @@ def only(monkeypatch: pytest.MonkeyPatch, *peers: FFmpegPeer) -> None:
 
 
 @pytest.mark.slow
+def test_processes_share_the_work_on_a_clip(
+    command: list[str], clip: Path, write_clip: WriteClip, moving_pictures: MakePictures, tmp_path: Path
+) -> None:
+    write_clip("short.mp4", moving_pictures(1))
+    words = [*command, "--references", "1", "--rates", "20", "--scales", "1", "--no-offline", "--peers", "x264,VP9"]
+    assert main([*words, "--jobs", "2"]) == 0
+    shared = json.loads((tmp_path / "rd" / "rd.json").read_text())
+    shutil.rmtree(tmp_path / "cache")
+    assert main(words) == 0
+    alone = json.loads((tmp_path / "rd" / "rd.json").read_text())
+    assert shared["clips"] == alone["clips"]
+    assert shared["points"] == alone["points"]
+
+
+@pytest.mark.slow
 def test_offline_settings_are_in_the_same_result(command: list[str], clip: Path, tmp_path: Path) -> None:
     assert main([*command, "--references", "1", "--rates", "20", "--scales", "1", "--videos", "0"]) == 0
     result = json.loads((tmp_path / "rd" / "rd.json").read_text())

@@ -23,9 +23,9 @@ from training.evaluate.plot import draw_curves
 from training.evaluate.progress import with_progress
 from training.evaluate.protocol_config import AnimateConfig, ProtocolConfig, TablesConfig
 from training.evaluate.protocols import reconstruction, test_clips
-from training.evaluate.rate_distortion import open_run
+from training.evaluate.rate_distortion import OURS, open_run
 from training.evaluate.rate_report import rate_document, rate_markdown, rate_table
-from training.evaluate.rate_row import measure_rates
+from training.evaluate.rate_row import Part, measure_part, measure_rates
 from training.evaluate.readme import write_readme
 from training.evaluate.reconstruct import measure, open_workbench
 from training.evaluate.report import document, tables
@@ -82,6 +82,9 @@ def rate_distortion(config: RateDistortionConfig, command: str, screen: Console)
     check_place(config.out / "rd.json")
     run = open_run(config)
     shown = frozenset(path.name for path in spread(paths, config.videos))
+    if config.jobs > 1:
+        parts = [Part(path, coder) for path in paths for coder in (*reversed(config.peers), OURS)]
+        with_progress(partial(measure_part, config), parts, config.jobs, screen, "parts")
     results = with_progress(partial(measure_rates, config, shown), paths, config.jobs, screen)
     result = rate_document(config, command, run, results)
     write_json(config.out / "rd.json", result)

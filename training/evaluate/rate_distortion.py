@@ -82,8 +82,8 @@ class RateDistortion:
         self.results = ResultCache(config.cache or default_folder())
         self.features = FeatureStore(config.cache or default_folder())
 
-    def row(self, path: Path, on_frames: OnFrames) -> Row:
-        """Return all points of one clip; each is kept as soon as it is measured.
+    def row(self, path: Path, on_frames: OnFrames, coder: str | None = None) -> Row:
+        """Return the points of one clip, of all coders or one; each is kept as soon as it is measured.
 
         Raises:
             TrainingError: the clip cannot be measured; the message says why.
@@ -93,7 +93,9 @@ class RateDistortion:
         size = self.model.config.image_size
         rates: ClipRates | None = None
         points: list[Point] = []
-        for key, job in self._jobs(sha256, size):
+        for name, key, job in self._jobs(sha256, size):
+            if coder not in (None, name):
+                continue
             found = self.results.load(key)
             if found is None or not self.features.holds(found):
                 rates = rates or ClipRates(self, read_clip(path, size))
@@ -103,11 +105,11 @@ class RateDistortion:
             points.extend(found)
         return {"sha256": sha256, "points": points}
 
-    def _jobs(self, clip_sha256: str, size: int) -> Iterator[tuple[dict[str, Any], Job]]:
-        yield self.ours_key(clip_sha256), ClipRates.ours
+    def _jobs(self, clip_sha256: str, size: int) -> Iterator[tuple[str, dict[str, Any], Job]]:
+        yield OURS, self.ours_key(clip_sha256), ClipRates.ours
         for peer, setting, rung in self._plan(size):
             job = partial(ClipRates.peer, peer=peer, setting=setting, rung=rung)
-            yield self._peer_key(clip_sha256, peer, setting, rung), job
+            yield peer.name, self._peer_key(clip_sha256, peer, setting, rung), job
 
     def _plan(self, size: int) -> Iterator[tuple[Peer, Setting, Rung]]:
         settings = SETTINGS if self.config.offline else SETTINGS[:1]

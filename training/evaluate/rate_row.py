@@ -7,12 +7,14 @@ Both are kept in the cache folder: what was measured or coded before is not agai
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from codec.errors import OutputError
+from codec.errors import OutputError, TrainingError
 from training.evaluate.clips import file_sha256, read_clip
 from training.evaluate.config import RateDistortionConfig
 from training.evaluate.pool import OnFrames, Row
@@ -20,6 +22,37 @@ from training.evaluate.rate_distortion import ClipRates, Point, RateDistortion, 
 from training.evaluate.showcase import description, tiles_of, write_rate_strip, write_video
 
 MEDIA = "media"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the work on a clip: one coder.
+
+    Attributes:
+        path: the clip.
+        coder: ours, with the frozen picture, or a peer.
+    """
+
+    path: Path
+    coder: str
+
+    @property
+    def name(self) -> str:
+        """Its name on the screen."""
+        return f"{self.path.name}, {self.coder}"
+
+
+def measure_part(config: RateDistortionConfig, part: Part, on_frames: OnFrames) -> Row:
+    """Measure one coder on one clip and keep its points in the cache, so that processes can share the work on a clip.
+
+    A clip that cannot be measured is passed over: ``measure_rates`` says why.
+
+    Raises:
+        OutputError: a result cannot be written.
+    """
+    with contextlib.suppress(TrainingError):
+        open_run(config).row(part.path, on_frames, part.coder)
+    return {}
 
 
 def measure_rates(config: RateDistortionConfig, shown: frozenset[str], path: Path, on_frames: OnFrames) -> Row:
