@@ -17,6 +17,8 @@ from training.evaluate.labels import better_sign, in_order, label_of
 from training.evaluate.rate_distortion import FROZEN, OURS, Point
 
 FIRST_METRICS = ("lpips_alex", "dists", "akd", "mouth_lpips", "psnr_db")
+# Of note where it is not nothing, and then in the tables.
+UNDRAWN = ("faceless",)
 MAX_COLUMNS = 4
 RATES = (("payload_bits_per_s", "payload, kbit/s"), (HELD, "wire (with headers), kbit/s"))
 COLOURS = ("#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#e08a00", "#17a2b8")
@@ -62,7 +64,7 @@ def draw_curves(points: list[Point], title: str, folder: Path) -> list[str]:
     """
     metrics = in_order(metrics_of(points))
     first = [metric for metric in FIRST_METRICS if metric in metrics][:MAX_COLUMNS]
-    others = [metric for metric in metrics if metric not in first]
+    others = [metric for metric in metrics if metric not in (*first, *UNDRAWN)]
     figures = {"rd": [Panel(metric, rate, label) for rate, label in RATES for metric in first]}
     if others:
         figures["rd-more"] = [Panel(metric, *RATES[1]) for metric in others]
@@ -135,6 +137,8 @@ def _panel(axes: Any, points: list[Point], panel: Panel) -> None:
     axes.set_xscale("log")
     axes.set_xticks(TICKS_KBIT, [str(tick) for tick in TICKS_KBIT])
     axes.minorticks_off()
+    drawn = [float(point[rate]) / 1000 for point in points if point[rate] > 0]
+    axes.set_xlim(min([*drawn, TICKS_KBIT[-1]]) / 1.4, max([*drawn, TICKS_KBIT[-1] / 2]) * 1.2)
     axes.grid(alpha=0.3)
     if better_sign(metric) > 0:
         _limit(axes, [float(point[metric]) for point in (*ours, *frozen)])
