@@ -188,7 +188,7 @@ class RateDistortionConfig:
     """Let the peers look ahead and take their time as well, which no call can."""
     seconds: float = 6.0
     """Measure the first seconds of each clip."""
-    every: int = 8
+    every: int = 10
     """Score one pair of neighbouring frames out of this many; all frames are coded."""
     weights: Path | None = None
     """Model weights (.safetensors with their .json beside them) in place of the ones built in."""
