@@ -95,6 +95,7 @@ def test_ours_and_the_frozen_picture(
     frames = moving_pictures(10)
     reference_bits = 8 * wire_bytes(len(encode_picture(frames[position])) for position in (0, 5))
     assert two["wire_bits_per_s_over_10_s"] - two["wire_bits_per_s"] == pytest.approx(reference_bits / 10)
+    assert frozen["wire_bits_per_s_over_10_s"] == pytest.approx(reference_bits / 10)
     assert two["wire_bits_per_s"] == pytest.approx(two["payload_bits_per_s"] + 68 * 8 * 25)
 
 

@@ -222,15 +222,13 @@ class ClipRates:
             receiver = transmission.receiver(pictures)
             rates = self.bit_rates(transmission.payload_bytes)
             reference_bits = 8 * wire_bytes(held[position][1] for position in references)
-            spread = {
-                f"wire_bits_per_s_over_{seconds}_s": rates["wire_bits_per_s"] + reference_bits / seconds
-                for seconds in SPREADS_S
-            }
+            sent = {f"wire_bits_per_s_over_{seconds}_s": reference_bits / seconds for seconds in SPREADS_S}
+            spread = {name: rates["wire_bits_per_s"] + bits_per_s for name, bits_per_s in sent.items()}
             scores = self._scores(self.bench.look(receiver.pictures(batch)) for batch in self._batches())
             who = {"setting": "realtime", "references": count, "size": self.size}
             points.append({"coder": OURS, **who, **rates, **spread, **scores})
             frozen = self._scores(self._frozen(np.stack(pictures)))
-            points.append({"coder": FROZEN, **who, **self.bit_rates(()), **frozen})
+            points.append({"coder": FROZEN, **who, **self.bit_rates(()), **sent, **frozen})
         return points
 
     def _frozen(self, references_RSS3: Frames) -> Iterable[Look]:

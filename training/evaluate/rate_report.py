@@ -154,7 +154,7 @@ def headline_table(result: dict[str, Any], count: str = HELD) -> tuple[list[str]
         label = label_of(metric)
         head += [label.short, "as good from"]
         ours += [f"**{next(row['ours'] for row in rows if row['metric'] == metric):.{label.digits}f}**", ""]
-    cells = [ours, _frozen_cells(result, most, metrics)]
+    cells = [ours, _frozen_cells(result, most, count, metrics)]
     for peer, setting in dict.fromkeys((row["peer"], row["setting"]) for row in rows):
         of_peer = {row["metric"]: row for row in rows if (row["peer"], row["setting"]) == (peer, setting)}
         lowest = min(float(point[HELD]) for point in of_coder(result["points"], peer, setting))
@@ -165,11 +165,11 @@ def headline_table(result: dict[str, Any], count: str = HELD) -> tuple[list[str]
     return head, cells
 
 
-def _frozen_cells(result: dict[str, Any], references: int, metrics: Sequence[str]) -> list[str]:
+def _frozen_cells(result: dict[str, Any], references: int, count: str, metrics: Sequence[str]) -> list[str]:
     frozen: Point = next(
         (point for point in result["points"] if (point["coder"], point.get("references")) == (FROZEN, references)), {}
     )
-    cells = ["frozen picture", "0"]
+    cells = ["frozen picture", f"{frozen.get(count, 0) / 1000:.1f}"]
     for metric in metrics:
         cells += [_figure(frozen, metric), ""]
     return cells
