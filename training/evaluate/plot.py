@@ -29,7 +29,7 @@ OUR_MARKS = (
     ("wire_bits_per_s_over_10_s", "s", "references sent, over 10 s"),
     ("wire_bits_per_s_over_300_s", "^", "references sent, over 5 min"),
 )
-TICKS_KBIT = (2, 5, 10, 20, 50, 100, 200)
+TICKS_KBIT = (2, 5, 10, 20, 30, 50, 100, 200)
 PANEL_INCHES = (4.2, 3.5)
 # An axis ends at so many times our worst or the frozen picture's figure: beyond it no picture is of use.
 MOST_OF_OURS = 4.0
@@ -96,7 +96,7 @@ def draw(points: list[Point], title: str, panels: Sequence[Panel], columns: int,
         axes.set_axis_off()
     figure.suptitle(title)
     handles = _legend(pyplot, points)
-    figure.legend(handles=handles, loc="lower center", ncols=min(len(handles), 2 + 2 * columns), frameon=False)
+    figure.legend(handles=handles, loc="lower center", ncols=min(len(handles), 1 + columns), frameon=False)
     figure.tight_layout(rect=(0, 0.9 / (height * rows + 1.1), 1, 0.99))
     try:
         for path in paths:

@@ -37,7 +37,7 @@ SOURCE, ATTENTION = "source", "attention"
 # Of the first, second, ... reference, in the map of the attention's picks; grey is what is found in none.
 REFERENCE_COLOURS = ((230, 60, 50), (60, 170, 60), (60, 110, 240), (240, 180, 30), (170, 80, 200), (40, 180, 190))
 NONE_COLOUR = (128, 128, 128)
-PICTURE_WEIGHT = 0.45
+PICTURE_WEIGHT = 0.35
 VIDEO_OPTIONS = {"crf": "20", "preset": "medium", "movflags": "+faststart"}
 STRIP_COLUMNS, STRIP_CELL = 6, 192
 
