@@ -25,7 +25,7 @@ from training.evaluate.peer_table import VP9, X264
 from training.evaluate.rate_distortion import FROZEN, OURS, RateDistortion
 from training.evaluate.rate_report import rate_document
 from training.evaluate.rate_row import show
-from training.evaluate.showcase import ATTENTION, NONE_COLOUR, REFERENCE_COLOURS, SOURCE, nearest, share_colours
+from training.evaluate.showcase import ATTENTION, NONE_COLOUR, REFERENCE_COLOURS, SOURCE, at_rate, share_colours
 
 if TYPE_CHECKING:
     from tests.conftest import OpenPage
@@ -102,10 +102,15 @@ def test_the_video_holds_every_tile_above_its_error(result: dict[str, Any], conf
     assert frames[20][size : 2 * size, :size].mean() < 3  # the source has no error
 
 
-def test_a_peer_is_shown_at_the_nearest_wire_rate() -> None:
-    points = [{"wire_bits_per_s": rate} for rate in (5_000, 30_000, 90_000)]
-    assert nearest(points, 20_000)["wire_bits_per_s"] == 30_000
-    assert nearest(points, 10_000)["wire_bits_per_s"] == 5_000
+def test_a_peer_is_shown_at_its_best_at_about_our_rate() -> None:
+    points = [
+        {"wire_bits_per_s": rate, "lpips_alex": lpips}
+        for rate, lpips in ((20_000, 0.9), (21_500, 0.4), (21_900, 0.5), (30_000, 0.2))
+    ]
+    assert at_rate(points, 10_000)["lpips_alex"] == 0.4  # it cannot go so low
+    assert at_rate(points, 20_000)["lpips_alex"] == 0.4
+    assert at_rate(points, 28_000)["lpips_alex"] == 0.2
+    assert at_rate(points[:1], 90_000)["lpips_alex"] == 0.9
 
 
 def test_shares_are_mixed_as_sharply_as_pixels() -> None:

@@ -28,9 +28,9 @@ TITLES = {
 TILE_METRICS = ("lpips_alex", "dists", "psnr_db")
 
 SHOWCASE = """<h2>Side by side at equal wire rate</h2>
-<p>Each peer at the point whose wire rate is nearest to ours on this clip. Headers cost everybody 68 bytes a packet, so
-that a peer which cannot go so low has the lowest rate it makes. The videos were coded once more, finely, for this page;
-figures are those of the pictures before that.</p>
+<p>Each peer at its best picture (LPIPS-Alex) of up to a tenth more than our wire rate on this clip, or than the lowest
+rate it makes where it cannot go so low: headers cost everybody 68 bytes a packet. The videos were coded once more,
+finely, for this page; figures are those of the pictures before that.</p>
 <div class="bar">
 <button id="play" type="button">Play</button>
 <label>Clip <select id="clip">$clips</select></label>

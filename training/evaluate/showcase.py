@@ -3,8 +3,8 @@
     ClipRates, its points -> tiles -> atlas (columns x rows of cells) -> mp4;  strip
 
 A cell of the atlas is a tile's picture above its error, |received - source| four times as bright. All tiles share one
-video, so that they cannot run apart: the page cuts it up. A peer's tile is the point whose wire rate is nearest to
-ours. Shape legend: N frames, S height and width, R references, H and W of the attention's grid.
+video, so that they cannot run apart: the page cuts it up. A peer's tile is its best picture at about our wire rate.
+Shape legend: N frames, S height and width, R references, H and W of the attention's grid.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ NONE_COLOUR = (128, 128, 128)
 PICTURE_WEIGHT = 0.35
 VIDEO_OPTIONS = {"crf": "20", "preset": "medium", "movflags": "+faststart"}
 STRIP_COLUMNS, STRIP_CELL = 6, 192
+# A coder that goes as low as ours may take so much more for a better picture; and so may one that cannot go so low.
+RATE_TOLERANCE = 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,13 +94,16 @@ def tiles_of(rates: ClipRates, peers: Sequence[Peer], points: list[Point]) -> li
     named = {peer.name: peer for peer in peers}
     for name, setting in coders(point for point in points if "reason" not in point):
         theirs = [point for point in of_coder(points, name, setting) if "reason" not in point]
-        tiles.append(_peer_tile(rates, named[name], nearest(theirs, ours["wire_bits_per_s"])))
+        tiles.append(_peer_tile(rates, named[name], at_rate(theirs, ours["wire_bits_per_s"])))
     return tiles
 
 
-def nearest(points: list[Point], wire_bits_per_s: float) -> Point:
-    """Return the point whose wire rate is nearest, by ratio."""
-    return min(points, key=lambda point: abs(math.log(point["wire_bits_per_s"] / wire_bits_per_s)))
+def at_rate(points: list[Point], wire_bits_per_s: float) -> Point:
+    """Return the best picture (LPIPS-Alex) of up to a tenth more than a wire rate, or than the lowest of all rates."""
+    most = RATE_TOLERANCE * max(wire_bits_per_s, min(float(point["wire_bits_per_s"]) for point in points))
+    return min(
+        (point for point in points if point["wire_bits_per_s"] <= most), key=lambda point: float(point["lpips_alex"])
+    )
 
 
 def _received(receiver: Receiver, num_frames: int, size: int) -> tuple[Frames, Frames | None]:
