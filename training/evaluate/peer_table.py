@@ -33,7 +33,7 @@ X264 = FFmpegPeer(
             *("-bsf:v", "filter_units=remove_types=6"),
         ),
         "CRF",
-        ((1, (51, 44, 38, 32, 26)), (2, (44, 36))),
+        ((1, (51, 44, 38, 32, 26)), (2, (44,))),
     ),
 )
 
@@ -58,7 +58,7 @@ X265 = FFmpegPeer(
             *("-bsf:v", "filter_units=remove_types=39"),
         ),
         "CRF",
-        ((1, (51, 44, 38, 32, 26)), (2, (44, 36))),
+        ((1, (51, 44, 38, 32, 26)), (2, (44,))),
     ),
 )
 
@@ -81,7 +81,7 @@ VP9 = FFmpegPeer(
             *("-crf", "{target}", "-b:v", "0", "-g", ENDLESS),
         ),
         "CRF",
-        ((1, (63, 57, 50, 42, 33)), (2, (57, 46))),
+        ((1, (63, 57, 50, 42, 33)), (2, (60,))),
     ),
 )
 
@@ -101,7 +101,7 @@ SVT_AV1 = FFmpegPeer(
     offline=Mode(
         ("-preset", "3", "-crf", "{target}", "-svtav1-params", "keyint=-1:lp=1"),
         "CRF",
-        ((1, (63, 57, 50, 42, 33)), (2, (57, 46))),
+        ((1, (63, 57, 50, 42, 33)), (2, (60,))),
     ),
 )
 
@@ -117,12 +117,12 @@ VVENC = FFmpegPeer(
             "picreordering=0:gopsize=8:decodingrefreshtype=none:intraperiod=9984:lookahead=0:threads=1:mctf=0:bim=0",
         ),
         "QP",
-        ((1, (63, 57, 51, 45, 39, 33)), (2, (57, 51, 44))),
+        ((1, (63, 57, 51, 45, 38, 32)), (2, (57, 51))),
     ),
     offline=Mode(
         ("-preset", "slow", "-qp", "{target}", "-vvenc-params", "intraperiod=9984:threads=1"),
         "QP",
-        ((1, (63, 57, 51, 45, 38)), (2, (57, 50))),
+        ((1, (63, 57, 51, 45, 38)), (2, (57,))),
     ),
     num_bits=10,
 )
