@@ -85,6 +85,9 @@ def test_finds_clips_by_name(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [path.name for path in find_clips(tmp_path)] == ["a.MP4", "b.mp4", "c.mp4", "d.mp4"]
     assert [path.name for path in find_clips(tmp_path, limit=2)] == ["a.MP4", "c.mp4"]
+    assert [path.name for path in find_clips(tmp_path, match="[!a]*")] == ["b.mp4", "c.mp4", "d.mp4"]
+    with pytest.raises(TrainingError, match="holds no mp4 clip that matches x"):
+        find_clips(tmp_path, match="x*")
 
 
 def test_no_clips(tmp_path: Path) -> None:

@@ -102,6 +102,14 @@ def test_the_video_holds_every_tile_above_its_error(result: dict[str, Any], conf
     assert frames[20][size : 2 * size, :size].mean() < 3  # the source has no error
 
 
+def test_a_page_without_videos(result: dict[str, Any]) -> None:
+    row = {name: value for name, value in result["clips"]["one #1 <b>.mp4"].items() if name != "showcase"}
+    text = page({**result, "clips": {"a.mp4": row}}, "1 clip", [])
+    assert "<canvas" not in text
+    assert 'id="play"' not in text
+    assert 'id="showcases">[]</script>' in text
+
+
 def test_a_peer_is_shown_at_its_best_at_about_our_rate() -> None:
     points = [
         {"wire_bits_per_s": rate, "lpips_alex": lpips}
