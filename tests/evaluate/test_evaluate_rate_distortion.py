@@ -23,7 +23,7 @@ from training.evaluate.metrics.landmarks import Landmarks
 from training.evaluate.metrics.lpips import Lpips
 from training.evaluate.peer_table import VVENC, X264
 from training.evaluate.peers import FFmpegPeer, Mode, Rung, Sent, Setting
-from training.evaluate.rate_distortion import FROZEN, OURS, RateDistortion, rungs, wire_bytes
+from training.evaluate.rate_distortion import FROZEN, OURS, RateDistortion, wire_bytes
 
 WriteClip = Callable[..., Path]
 MakePictures = Callable[..., Frames]
@@ -162,17 +162,6 @@ def command(tmp_path: Path, tiny_weights: Path, lpips_folder: Path) -> list[str]
         *("--metrics", "ssim"),
         *[word for key, path in paths.items() for word in (f"--{key}", str(path))],
     ]
-
-
-def test_ladders(clip: Path) -> None:
-    settings = config(clip.parent, rates=(4, 20, 35), scales=(1, 2, 8))
-    assert [(r.scale, r.target) for r in rungs(X264.mode("realtime"), settings, 256)] == [
-        *((1, 4), (1, 20), (1, 35)),
-        *((2, 4), (2, 20)),  # 35 kbit/s are better spent on whole pictures; an eighth is too small for every encoder
-    ]
-    own = list(rungs(VVENC.mode("realtime"), settings, 256))
-    assert own[0] == Rung(1, 63)
-    assert {rung.scale for rung in own} == {1, 2}
 
 
 def test_command_with_all_peers(

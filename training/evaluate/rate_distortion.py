@@ -35,16 +35,15 @@ from training.evaluate.clips import (
 )
 from training.evaluate.config import RateDistortionConfig
 from training.evaluate.ffmpeg import FFmpeg, find_ffmpeg
+from training.evaluate.ladder import rungs
 from training.evaluate.measure import Bench, Look
 from training.evaluate.peer_table import PEERS
-from training.evaluate.peers import SETTINGS, Mode, Peer, Rung, Setting, coded_side
+from training.evaluate.peers import SETTINGS, Peer, Rung, Setting, coded_side
 from training.evaluate.pool import OnFrames, Row
 from training.evaluate.tally import Tally
 from training.evaluate.transmission import PACKET_OVERHEAD_BYTES, Transmission, as_sent, nearest_references
 
 MAX_PACKET_BYTES = 1200
-SMALLEST_SIDE = 64
-MOST_BITS_PER_SMALL_PIXEL, PLAN_FPS = 0.06, 25
 BATCH = 8
 OURS, FROZEN = "Warpcall", "frozen"
 # Over how long a call the references' bits are spread, seconds.
@@ -138,23 +137,6 @@ class RateDistortion:
     def _peer_key(self, clip_sha256: str, peer: Peer, setting: Setting, rung: Rung) -> dict[str, Any]:
         how = {"options": peer.mode(setting).options, "ffmpeg": self.ffmpeg.version(), **asdict(rung)}
         return {**self._key(clip_sha256), "peer": peer.name, "setting": setting, **how}
-
-
-def rungs(mode: Mode, config: RateDistortionConfig, size: int) -> Iterator[Rung]:
-    """Give the steps of a ladder: the mode's own qualities, or the bitrates that the run asks for.
-
-    Smaller pictures are left out at rates at which they have bits to spare (from 0.06 bits a pixel on, 25 a second):
-    there whole ones are better for every peer.
-    """
-    own = dict(mode.ladder)
-    for scale in config.scales:
-        side = coded_side(size, scale)
-        if side < min(SMALLEST_SIDE, size):
-            continue
-        for target in own.get(scale, ()) if mode.unit != "kbit/s" else config.rates:
-            spare = 1000 * target > MOST_BITS_PER_SMALL_PIXEL * side * side * PLAN_FPS
-            if mode.unit != "kbit/s" or scale == 1 or not spare:
-                yield Rung(scale, target)
 
 
 class ClipRates:
