@@ -97,6 +97,7 @@ class Hello:
         role: "sender" or "receiver".
         reference_sha256s: SHA-256 of each reference picture held (of its coded bytes).
         max_references: how many references the speaker can hold.
+        priors_sha256: SHA-256 of the bitstream's priors, 64 hex digits.
     """
 
     wire_version: int
@@ -105,6 +106,7 @@ class Hello:
     role: str
     reference_sha256s: tuple[str, ...]
     max_references: int
+    priors_sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,227 @@
+"""Stage 4 of 8: what both ends know of keypoints before the first frame, learned from talking heads.
+
+    NAME.priors.safetensors -> Priors: a mean face, how motion goes on, which motions go together, how large they are
+
+Integers alone, so that no two machines differ in a bit. The file's SHA-256 is its identity, which both ends confirm; the
+``python -m training priors`` command makes it. Shape legend: N = 3 K values in the order x0, y0, strength0, x1, ...;
+C activities (the last is that of keyframes), T tables, S symbols.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from codec.errors import WeightsError
+from codec.structs import Integers
+
+GRID_BITS = 14
+"""The stream's own grid has 2**14 steps over the range of each value: 1/64 pixel of 256."""
+BASIS_BITS = 4
+"""Fractional bits of the entries of a basis."""
+MOTION_BITS = 8
+"""Fractional bits of the entries of the motion matrix."""
+PRECISION_BITS = 12
+"""Frequencies of a table sum to 2**12."""
+NUM_SYMBOLS = 16
+ESCAPE = NUM_SYMBOLS - 1
+
+MAX_PRIORS_BYTES = 4 << 20
+MAX_ACTIVITIES = 32
+MAX_TABLES = 256
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Priors:
+    """What is known of keypoints beforehand.
+
+    Attributes:
+        mean_N: the mean face, in steps of the grid; a keyframe tells how it differs.
+        motion_NN: the next motion is expected to be ``motion_NN @ motion / 2**MOTION_BITS``.
+        basis_NN: a frame differs from what was expected by ``basis_NN @ coefficients / 2**BASIS_BITS``.
+        key_basis_NN: the same for a keyframe and the mean face.
+        tables_CN: which table codes each coefficient, by the frame's activity; the last row is for keyframes.
+        frequencies_TS: of the symbols of each table.
+        activities_CC: frequencies of a frame's activity by that of the frame it is predicted from.
+        sha256: of the file, 64 hex digits.
+    """
+
+    mean_N: Integers
+    motion_NN: Integers
+    basis_NN: Integers
+    key_basis_NN: Integers
+    tables_CN: Integers
+    frequencies_TS: Integers
+    activities_CC: Integers
+    sha256: str
+
+    def __post_init__(self) -> None:
+        """Check shapes and ranges.
+
+        Raises:
+            WeightsError: they do not fit each other; the message says what.
+        """
+        size, num_tables = len(self.mean_N), len(self.frequencies_TS)
+        num_activities = len(self.activities_CC)
+        for name, shape in (
+            ("mean_N", (size,)),
+            ("motion_NN", (size, size)),
+            ("basis_NN", (size, size)),
+            ("key_basis_NN", (size, size)),
+            ("tables_CN", (num_activities + 1, size)),
+            ("frequencies_TS", (num_tables, NUM_SYMBOLS)),
+            ("activities_CC", (num_activities, num_activities)),
+        ):
+            if getattr(self, name).shape != shape:
+                raise WeightsError(f"priors: {name} has shape {getattr(self, name).shape}; it must have {shape}")
+        if size % 3 or not 1 <= num_activities <= MAX_ACTIVITIES or not 1 <= num_tables <= MAX_TABLES:
+            raise WeightsError(f"priors: {size} values, {num_activities} activities and {num_tables} tables do not go")
+        if self.tables_CN.min() < 0 or self.tables_CN.max() >= num_tables:
+            raise WeightsError("priors: tables_CN names a table that is not there")
+        for name in ("frequencies_TS", "activities_CC"):
+            rows = getattr(self, name)
+            if rows.min() < 1 or (rows.sum(axis=1) != 1 << PRECISION_BITS).any():
+                raise WeightsError(f"priors: a row of {name} is not of positive integers that sum to {1 << PRECISION_BITS}")
+
+    @property
+    def num_keypoints(self) -> int:
+        """Keypoints a frame (K)."""
+        return len(self.mean_N) // 3
+
+    @property
+    def num_activities(self) -> int:
+        """Activities of predicted frames."""
+        return len(self.activities_CC)
+
+    @cached_property
+    def analysis_NN(self) -> Floats:
+        """Inverse of the basis, for encoders: their choice of coefficients is free."""
+        return np.linalg.inv(self.basis_NN / 2.0**BASIS_BITS)
+
+    @cached_property
+    def key_analysis_NN(self) -> Floats:
+        """Inverse of the keyframes' basis."""
+        return np.linalg.inv(self.key_basis_NN / 2.0**BASIS_BITS)
+
+    @cached_property
+    def rows(self) -> list[list[tuple[list[int], list[int]]]]:
+        """Frequencies and starts of each coefficient's table, by activity."""
+        tables = [frequencies_and_starts(row) for row in self.frequencies_TS.tolist()]
+        return [[tables[index] for index in row] for row in self.tables_CN.tolist()]
+
+    @cached_property
+    def activity_rows(self) -> list[tuple[list[int], list[int]]]:
+        """Frequencies and starts of the activities, by the activity before."""
+        return [frequencies_and_starts(row) for row in self.activities_CC.tolist()]
+
+    @cached_property
+    def costs_CNS(self) -> Floats:
+        """Bits of each symbol of each coefficient, by activity."""
+        costs_TS = PRECISION_BITS - np.log2(self.frequencies_TS)
+        costs: Floats = costs_TS[self.tables_CN]
+        return costs
+
+    @cached_property
+    def activity_costs_CC(self) -> Floats:
+        """Bits of each activity, by the activity before."""
+        costs: Floats = PRECISION_BITS - np.log2(self.activities_CC)
+        return costs
+
+
+def frequencies_and_starts(row: list[int]) -> tuple[list[int], list[int]]:
+    """Return a table's frequencies and where each symbol's range begins."""
+    return row, list(itertools.accumulate(row[:-1], initial=0))
+
+
+def save_priors(path: Path, priors: Priors) -> str:
+    """Write priors; the file's name should be that of the weights with ``.priors.safetensors``.
+
+    Returns:
+        SHA-256 of the file, 64 hex digits.
+    """
+    data = safetensors.numpy.save(
+        {
+            "mean_N": priors.mean_N.astype("<i4"),
+            "motion_NN": priors.motion_NN.astype("<i2"),
+            "basis_NN": priors.basis_NN.astype("<i2"),
+            "key_basis_NN": priors.key_basis_NN.astype("<i2"),
+            "tables_CN": priors.tables_CN.astype("u1"),
+            "frequencies_TS": priors.frequencies_TS.astype("<i2"),
+            "activities_CC": priors.activities_CC.astype("<i2"),
+        }
+    )
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_priors(path: Path) -> Priors:
+    """Read priors.
+
+    Raises:
+        WeightsError: no such file, or damaged.
+    """
+    try:
+        if path.stat().st_size > MAX_PRIORS_BYTES:
+            raise WeightsError(f"priors: {path} is too large")
+        data = path.read_bytes()
+        tensors = {name: tensor.astype(np.int32) for name, tensor in safetensors.numpy.load(data).items()}
+        return Priors(**tensors, sha256=hashlib.sha256(data).hexdigest())
+    except (OSError, SafetensorError, TypeError, ValueError, IndexError) as error:
+        raise WeightsError(f"priors: {path} cannot be read: {error}") from error
+
+
+def generic_priors(num_keypoints: int) -> Priors:
+    """Return priors that know nothing of faces: for models without a file of their own, and for tests.
+
+    Args:
+        num_keypoints: of the model (K).
+    """
+    size = 3 * num_keypoints
+    step = (1 << GRID_BITS) // 512
+    steps_N = np.tile([step, step, 4 * step], num_keypoints)
+    basis_NN = (np.diag(steps_N) << BASIS_BITS).astype(np.int32)
+    ratios = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)
+    frequencies_TS = np.stack([laplacian_frequencies(ratio) for ratio in ratios])
+    tables_C = np.arange(len(ratios), dtype=np.int32)
+    tables_CN = np.repeat(np.append(tables_C, len(ratios) - 1)[:, None], size, axis=1).astype(np.int32)
+    return Priors(
+        mean_N=np.full(size, 1 << (GRID_BITS - 1), dtype=np.int32),
+        motion_NN=(np.eye(size, dtype=np.int32) << (MOTION_BITS - 1)),
+        basis_NN=basis_NN,
+        key_basis_NN=basis_NN,
+        tables_CN=tables_CN,
+        frequencies_TS=frequencies_TS,
+        activities_CC=np.full((len(ratios),) * 2, (1 << PRECISION_BITS) // len(ratios), dtype=np.int32),
+        sha256=hashlib.sha256(f"generic {num_keypoints}".encode()).hexdigest(),
+    )
+
+
+def laplacian_frequencies(ratio: float) -> Integers:
+    """Return the table of a two-sided geometric distribution: each step farther from zero is ``ratio`` as likely.
+
+    Symbols are in zigzag order, and the last stands for all that is farther.
+    """
+    magnitudes = (np.arange(ESCAPE) + 1) // 2
+    weights = ratio**magnitudes
+    tail = 2 * ratio ** (magnitudes[-1] + 1) / (1 - ratio)
+    return integer_frequencies(np.append(weights, tail))
+
+
+def integer_frequencies(weights: Floats) -> Integers:
+    """Return positive integers in the proportion of the weights, as near as may be, that sum to 2**PRECISION_BITS."""
+    total = 1 << PRECISION_BITS
+    share = np.asarray(weights, dtype=np.float64) / math.fsum(weights)
+    frequencies = np.maximum(np.round(share * total), 1).astype(np.int32)
+    frequencies[int(frequencies.argmax())] += total - int(frequencies.sum())
+    return frequencies
