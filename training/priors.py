@@ -3,9 +3,9 @@
     tracks -> closed loop -> motions, differences -> motion matrix and basis -> (again) -> coefficients -> tables
 
 The basis is the Karhunen-Loeve transform of what the closed loop did not expect, in pixels weighed by how much each
-keypoint's error costs in the picture; one step is one distance everywhere in that space. Tables are fitted like a mixture:
-each frame belongs to the activity that codes it shortest, and each coefficient of an activity to the table that does.
-Shape legend: F frames, N = 3 K values, C activities, T tables, S symbols.
+keypoint's error costs in the picture; one step is one distance everywhere in that space. Tables are fitted like a
+mixture: each frame belongs to the activity that codes it shortest, each coefficient of an activity to the table that
+does. Shape legend: F frames, N = 3 K values, C activities, T tables, S symbols.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from codec.bitstream.predict import ROUNDING, FrameState, analyse, expect, mean_state, reconstruct
+from codec.bitstream.choose import choose_frame, choose_keyframe, symbols_of
 from codec.bitstream.priors import (
     BASIS_BITS,
-    ESCAPE,
     GRID_BITS,
     MOTION_BITS,
     NUM_SYMBOLS,
@@ -36,8 +35,6 @@ from training.tracks import Track
 
 logger = logging.getLogger(__name__)
 
-Symbols = npt.NDArray[np.uint8]
-
 PIXELS = 256
 STRENGTH_PIXELS = 4.0
 """A strength that is wrong by 1 costs about as much as a place that is wrong by so many pixels of 256."""
@@ -49,6 +46,9 @@ PLACE_WEIGHTS = (
 )  # fmt: skip
 """Of jaw and chin, brows, nose, eyes, mouth, shoulders: the root of what LPIPS loses by one pixel of noise there. Eyes
 and mouth would be 0.5 and 0.2 by that measure, which looks at the whole picture; people look at them."""
+STEP_SCALES = ((2, 1.1), (10, 0.8), (20, 1.0), (35, 1.15), (4096, 1.6))
+"""Steps of the vectors below each index, by what an error there costs in LPIPS and PSNR on the validation clips: one
+of the head's pose (2 to 10) is seen most; of where the face is, or of single keypoints, less."""
 RIDGE = 0.02
 
 
@@ -56,7 +56,7 @@ RIDGE = 0.02
 class PriorsConfig:
     """How priors are learned."""
 
-    step: float = 0.6
+    step: float = 0.75
     """Step of the quantiser, weighed pixels of 256."""
     num_activities: int = 8
     """Kinds of frames, from still to lively."""
@@ -99,7 +99,7 @@ def learn_priors(tracks: Sequence[Track], config: PriorsConfig) -> Priors:
     priors = _beginning(grids, weights_N, config)
     for index in range(config.rounds):
         record = run_loop(grids, priors)
-        priors = _with_motion(priors, record, weights_N, config)
+        priors = _with_tables(_with_motion(priors, record, weights_N, config), record, config)
         logger.info("round %d: %.2f of %d coefficients are not 0", index + 1, *_activity(record))
     return _with_tables(priors, run_loop(grids, priors), config)
 
@@ -118,22 +118,28 @@ def place_weights(num_keypoints: int) -> Floats:
     return np.array(weights).ravel() / (1 << GRID_BITS)
 
 
-def run_loop(grids: Sequence[Floats], priors: Priors, rounding: float = ROUNDING) -> LoopRecord:
+def step_scales(size: int) -> Floats:
+    """Return how the steps of a basis's vectors relate, the most common one first."""
+    index = np.arange(size)
+    return np.select([index < bound for bound, _ in STEP_SCALES], [scale for _, scale in STEP_SCALES])
+
+
+def run_loop(grids: Sequence[Floats], priors: Priors) -> LoopRecord:
     """Code tracks as a sender does, and note what it met."""
-    motions, targets, coefficients, starts, keyframes = [], [], [], [], []
+    motions: list[Integers] = []
+    targets: list[Floats] = []
+    coefficients: list[Integers] = []
+    keyframes: list[Integers] = []
+    starts: list[int] = []
     for grid_FN in grids:
-        expected = mean_state(priors)
-        key_N = analyse(grid_FN[0], expected, priors.key_analysis_NN, rounding)
-        state = reconstruct(key_N, expected, priors.key_basis_NN, 0)
+        key_N, state = choose_keyframe(grid_FN[0], priors)
         keyframes.append(key_N)
         starts.append(len(motions))
         for grid_N in grid_FN[1:]:
-            expected = expect(state, 1, priors)
-            coefficients_N = analyse(grid_N, expected, priors.analysis_NN, rounding)
             motions.append(state.motion_N)
             targets.append(grid_N - state.values_N)
+            coefficients_N, _, state = choose_frame(grid_N, state, 1, priors)
             coefficients.append(coefficients_N)
-            state = reconstruct(coefficients_N, expected, priors.basis_NN, 0)
     return LoopRecord(
         np.array(motions, dtype=np.float64), np.array(targets), np.array(coefficients), starts, np.array(keyframes)
     )
@@ -166,7 +172,7 @@ def basis_of(differences_FN: Floats, weights_N: Floats, step: float) -> Integers
     """Return the Karhunen-Loeve basis of differences, its columns one step long, the most common ones first."""
     weighed_FN = differences_FN * weights_N
     _, vectors_NN = np.linalg.eigh(weighed_FN.T @ weighed_FN / len(weighed_FN))
-    columns_NN = vectors_NN[:, ::-1] * step / weights_N[:, None]
+    columns_NN = vectors_NN[:, ::-1] * (step * step_scales(len(weights_N))) / weights_N[:, None]
     limit = np.iinfo(np.int16).max
     return np.clip(np.round(columns_NN * (1 << BASIS_BITS)), -limit, limit).astype(np.int32)
 
@@ -179,13 +185,11 @@ def _with_motion(priors: Priors, record: LoopRecord, weights_N: Floats, config: 
     matrix_NN = weighed_NN * weights_N / weights_N[:, None]
     motion_NN = np.round(matrix_NN * (1 << MOTION_BITS)).astype(np.int32)
     unexpected_FN = record.targets_FN - record.motions_FN @ (motion_NN.T / (1 << MOTION_BITS))
-    return dataclasses.replace(
-        priors, motion_NN=motion_NN, basis_NN=basis_of(unexpected_FN, weights_N, config.step)
-    )
+    return dataclasses.replace(priors, motion_NN=motion_NN, basis_NN=basis_of(unexpected_FN, weights_N, config.step))
 
 
 def _with_tables(priors: Priors, record: LoopRecord, config: PriorsConfig) -> Priors:
-    symbols_FN, key_symbols_FN = _symbols(record.coefficients_FN), _symbols(record.keyframes)
+    symbols_FN, key_symbols_FN = symbols_of(record.coefficients_FN), symbols_of(record.keyframes)
     ratios = config.seed_ratio ** np.geomspace(1, 60, config.num_tables)
     frequencies_TS = np.stack([laplacian_frequencies(ratio) for ratio in ratios])
     lively_F = np.abs(record.coefficients_FN).sum(axis=1)
@@ -209,12 +213,7 @@ def _with_tables(priors: Priors, record: LoopRecord, config: PriorsConfig) -> Pr
     return priors
 
 
-def _symbols(coefficients_FN: Integers) -> Symbols:
-    zigzag_FN = np.where(coefficients_FN >= 0, 2 * coefficients_FN, -2 * coefficients_FN - 1)
-    return np.minimum(zigzag_FN, ESCAPE).astype(np.uint8)
-
-
-def _histogram(symbols_FN: Symbols) -> Floats:
+def _histogram(symbols_FN: Integers) -> Floats:
     counts_NS = np.stack([(symbols_FN == symbol).sum(axis=0) for symbol in range(NUM_SYMBOLS)], axis=-1)
     return counts_NS.astype(np.float64)
 
@@ -237,7 +236,7 @@ def _transitions(activity_F: npt.NDArray[np.intp], starts: Sequence[int], num_ac
 
 
 def _cheapest(
-    symbols_FN: Symbols, activity_F: npt.NDArray[np.intp], starts: Sequence[int], priors: Priors
+    symbols_FN: Integers, activity_F: npt.NDArray[np.intp], starts: Sequence[int], priors: Priors
 ) -> npt.NDArray[np.intp]:
     """Return for each frame the activity that codes it shortest after the one before."""
     index_N = np.arange(symbols_FN.shape[1])
@@ -254,7 +253,7 @@ def _cheapest(
 
 def coded_bits(record: LoopRecord, priors: Priors) -> float:
     """Return the mean bits of a predicted frame's coefficients and activity, as an ideal coder would write them."""
-    symbols_FN = _symbols(record.coefficients_FN)
+    symbols_FN = symbols_of(record.coefficients_FN)
     activity_F = _cheapest(symbols_FN, np.zeros(len(symbols_FN), dtype=np.intp), record.starts, priors)
     index_N, before, total, begins = np.arange(symbols_FN.shape[1]), 0, 0.0, set(record.starts)
     for frame, (symbols_N, activity) in enumerate(zip(symbols_FN, activity_F, strict=True)):

@@ -23,6 +23,8 @@ from training.evaluate.clips import Frames, find_clips, read_clip
 Track = npt.NDArray[np.float32]
 
 BATCH = 16
+MAX_FRAMES = 150
+"""Of a clip: more of the same face teach little."""
 WEIGHTS = "weights"
 FPS = "@fps"
 
@@ -33,7 +35,7 @@ def find_tracks(clips: Path, model: Model, limit: int = 0, store: Path | None = 
     Args:
         clips: folder of mp4 clips.
         model: whose detector.
-        limit: at most this many clips, evenly spaced over the sorted names; 0 takes all.
+        limit: at most this many clips, as many of each source as may be; 0 takes all.
         store: npz file to read, or to write when it is not there or of another model.
 
     Returns:
@@ -42,15 +44,27 @@ def find_tracks(clips: Path, model: Model, limit: int = 0, store: Path | None = 
     Raises:
         TrainingError: no clip can be read.
     """
-    paths = find_clips(clips, limit)
+    paths = spread(find_clips(clips), limit)
     known = {} if store is None else _read(store, model)
     tracks: dict[str, tuple[Track, float]] = {}
-    for path in track([path for path in paths if path.stem not in known], "keypoints", disable=None):
+    for path in track([path for path in paths if path.stem not in known], "keypoints"):
         clip = read_clip(path, model.config.image_size)
-        tracks[path.stem] = keypoints_of(clip.frames_NSS3, model), clip.fps
+        tracks[path.stem] = keypoints_of(clip.frames_NSS3[:MAX_FRAMES], model), clip.fps
     if store is not None and tracks:
         _write(store, model, known | tracks)
     return {path.stem: (known | tracks)[path.stem] for path in paths}
+
+
+def spread(paths: list[Path], limit: int) -> list[Path]:
+    """Return some clips, taken in turn from each source; a source is a name without its last number."""
+    turns: dict[str, int] = {}
+    order = []
+    for path in paths:
+        source = path.stem.rpartition("-")[0]
+        turns[source] = turns.get(source, -1) + 1
+        order.append((turns[source], path))
+    chosen = sorted(order)[:limit] if limit else order
+    return sorted(path for _, path in chosen)
 
 
 def keypoints_of(frames_NSS3: Frames, model: Model) -> Track:
@@ -82,4 +96,4 @@ def _write(store: Path, model: Model, tracks: dict[str, tuple[Track, float]]) ->
     for name, (values_FK3, fps) in tracks.items():
         arrays[name], arrays[name + FPS] = values_FK3, np.float64(fps)
     with store.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        np.savez(file, allow_pickle=False, **arrays)

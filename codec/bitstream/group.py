@@ -23,7 +23,7 @@ from codec.structs import Integers
 NUMBER_BITS = 5
 """Bits of the newest frame's number that a message carries."""
 DISTANCE_BITS = 4
-_COUNT_ROW = frequencies_and_starts([1600, 300, 1600, 200, 200, 100, 48, 48])
+_COUNT_ROW = frequencies_and_starts([3000, 200, 500, 150, 100, 80, 34, 32])
 _FRESH_ROW = frequencies_and_starts([3796, 150, 100, 50])
 _REACH_ROW = frequencies_and_starts([3596, 500])
 _CHAINED, _ANCHORED = 0, 1

@@ -56,7 +56,7 @@ def unpack(payload: bytes, max_bytes: int) -> bytes:
     if form not in (PLAIN, ZSTD, BARE):
         what = "needs a dictionary" if form == ZSTD_DICTIONARY else f"has the unknown form {form}"
         raise BitstreamError(f"payload {what}; wire version {WIRE_VERSION} has plain (0), zstd (1) and bare (3)")
-    if len(payload) - 1 > max_bytes or len(payload) > 1 << 14 and form == BARE:
+    if len(payload) - 1 > max_bytes or (len(payload) > 1 << 14 and form == BARE):
         raise BitstreamError(f"payload has {len(payload)} bytes; at most {max_bytes + 1} are valid")
     if form == BARE:
         return bytes([BARE_TAG]) + _varint(len(payload) - 1) + payload[1:]

@@ -1,11 +1,11 @@
 """Stage 4 of 8: a frame to coefficients of what was not expected of it, and back.
 
-    FrameState, grid values --expect, analyse--> coefficients --reconstruct--> FrameState of the frame
+    FrameState of the base --expect--> what is expected; with coefficients --reconstruct--> FrameState of the frame
 
-Closed loop: both ends expect a frame from what the receiver has, never from what the camera saw. What was not expected is
-told in a basis in which keypoints move together, as a head does (a Karhunen-Loeve transform, learned), so that most
-coefficients are 0. The encoder rounds them towards 0: a detector's jitter costs bits and shows as flicker. Shape legend:
-N = 3 K values in the order x0, y0, strength0, x1, ...
+Closed loop: both ends expect a frame from what the receiver has, never from what the camera saw. What was not expected
+is told in a basis in which keypoints move together, as a head does (a Karhunen-Loeve transform, learned), so that most
+coefficients are 0. ``choose`` is the encoder's half. Shape legend: N = 3 K values, in the order x0, y0, strength0, x1
+and so on.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codec.bitstream.priors import BASIS_BITS, GRID_BITS, MOTION_BITS, Floats, Priors
+from codec.bitstream.priors import BASIS_BITS, GRID_BITS, MOTION_BITS, Priors
 from codec.structs import Integers
 
 MAX_COEFFICIENT = (1 << 14) - 1
 MAX_MOTION = 1 << 12
-ROUNDING = 0.36
-"""What is added before a coefficient's magnitude is cut to an integer; 0.5 would round to the nearest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,34 +51,29 @@ def expect(state: FrameState, distance: int, priors: Priors) -> FrameState:
     return FrameState(values_N, motion_N, state.activity)
 
 
-def analyse(grid_N: Floats, expected: FrameState, analysis_NN: Floats, rounding: float = ROUNDING) -> Integers:
-    """Return the coefficients to send, an encoder's choice.
-
-    Args:
-        grid_N: the frame as detected, in steps of the grid.
-        expected: of it.
-        analysis_NN: inverse of the basis.
-        rounding: see ``ROUNDING``.
-    """
-    exact_N = analysis_NN @ (grid_N - expected.values_N)
-    magnitudes_N = np.minimum(np.floor(np.abs(exact_N) + rounding), MAX_COEFFICIENT)
-    return (np.sign(exact_N) * magnitudes_N).astype(np.int32)
-
-
-def reconstruct(coefficients_N: Integers, expected: FrameState, basis_NN: Integers, activity: int) -> FrameState:
-    """Return the state after a frame.
+def reconstruct(coefficients_N: Integers, expected: FrameState, activity: int, priors: Priors) -> FrameState:
+    """Return the state after a predicted frame.
 
     Args:
         coefficients_N: each in [-MAX_COEFFICIENT, MAX_COEFFICIENT].
         expected: of the frame.
-        basis_NN: the priors' basis, or that of keyframes.
         activity: of the frame.
+        priors: of both ends.
     """
-    unexpected_N = (basis_NN @ coefficients_N.astype(np.int64) + (1 << BASIS_BITS >> 1)) >> BASIS_BITS
-    values_N = on_grid(expected.values_N + unexpected_N)
+    values_N = _plus(expected.values_N, priors.basis_NN, coefficients_N)
     # What was expected had the old motion in it; the frame before is where that began.
     motion_N = np.clip(values_N - expected.values_N + expected.motion_N, -MAX_MOTION, MAX_MOTION)
     return FrameState(values_N, motion_N.astype(np.int32), activity)
+
+
+def reconstruct_key(coefficients_N: Integers, priors: Priors) -> FrameState:
+    """Return the state after a keyframe: at rest."""
+    return FrameState(_plus(priors.mean_N, priors.key_basis_NN, coefficients_N), np.zeros_like(priors.mean_N), 0)
+
+
+def _plus(values_N: Integers, basis_NN: Integers, coefficients_N: Integers) -> Integers:
+    unexpected_N = (basis_NN @ coefficients_N.astype(np.int64) + (1 << BASIS_BITS >> 1)) >> BASIS_BITS
+    return on_grid(values_N + unexpected_N)
 
 
 def on_grid(values_N: Integers) -> Integers:

@@ -2,13 +2,14 @@
 
     NAME.priors.safetensors -> Priors: a mean face, how motion goes on, which motions go together, how large they are
 
-Integers alone, so that no two machines differ in a bit. The file's SHA-256 is its identity, which both ends confirm; the
-``python -m training priors`` command makes it. Shape legend: N = 3 K values in the order x0, y0, strength0, x1, ...;
+Integers alone, so that no two machines differ in a bit. The file's SHA-256 is its identity, which both ends confirm;
+``python -m training priors`` makes it. Shape legend: N = 3 K values in the order x0, y0, strength0, x1, ...;
 C activities (the last is that of keyframes), T tables, S symbols.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import math
@@ -92,7 +93,7 @@ class Priors:
         for name in ("frequencies_TS", "activities_CC"):
             rows = getattr(self, name)
             if rows.min() < 1 or (rows.sum(axis=1) != 1 << PRECISION_BITS).any():
-                raise WeightsError(f"priors: a row of {name} is not of positive integers that sum to {1 << PRECISION_BITS}")
+                raise WeightsError(f"priors: a row of {name} is not positive, or does not sum to 2**{PRECISION_BITS}")
 
     @property
     def num_keypoints(self) -> int:
@@ -105,14 +106,16 @@ class Priors:
         return len(self.activities_CC)
 
     @cached_property
-    def analysis_NN(self) -> Floats:
+    def analysis_NN(self) -> Floats:  # noqa: N802
         """Inverse of the basis, for encoders: their choice of coefficients is free."""
-        return np.linalg.inv(self.basis_NN / 2.0**BASIS_BITS)
+        inverse: Floats = np.linalg.inv(self.basis_NN / 2.0**BASIS_BITS).astype(np.float64)
+        return inverse
 
     @cached_property
-    def key_analysis_NN(self) -> Floats:
+    def key_analysis_NN(self) -> Floats:  # noqa: N802
         """Inverse of the keyframes' basis."""
-        return np.linalg.inv(self.key_basis_NN / 2.0**BASIS_BITS)
+        inverse: Floats = np.linalg.inv(self.key_basis_NN / 2.0**BASIS_BITS).astype(np.float64)
+        return inverse
 
     @cached_property
     def rows(self) -> list[list[tuple[list[int], list[int]]]]:
@@ -126,14 +129,14 @@ class Priors:
         return [frequencies_and_starts(row) for row in self.activities_CC.tolist()]
 
     @cached_property
-    def costs_CNS(self) -> Floats:
+    def costs_CNS(self) -> Floats:  # noqa: N802
         """Bits of each symbol of each coefficient, by activity."""
         costs_TS = PRECISION_BITS - np.log2(self.frequencies_TS)
         costs: Floats = costs_TS[self.tables_CN]
         return costs
 
     @cached_property
-    def activity_costs_CC(self) -> Floats:
+    def activity_costs_CC(self) -> Floats:  # noqa: N802
         """Bits of each activity, by the activity before."""
         costs: Floats = PRECISION_BITS - np.log2(self.activities_CC)
         return costs
@@ -150,17 +153,11 @@ def save_priors(path: Path, priors: Priors) -> str:
     Returns:
         SHA-256 of the file, 64 hex digits.
     """
-    data = safetensors.numpy.save(
-        {
-            "mean_N": priors.mean_N.astype("<i4"),
-            "motion_NN": priors.motion_NN.astype("<i2"),
-            "basis_NN": priors.basis_NN.astype("<i2"),
-            "key_basis_NN": priors.key_basis_NN.astype("<i2"),
-            "tables_CN": priors.tables_CN.astype("u1"),
-            "frequencies_TS": priors.frequencies_TS.astype("<i2"),
-            "activities_CC": priors.activities_CC.astype("<i2"),
-        }
-    )
+    types = {"mean_N": "<i4", "tables_CN": "u1"}
+    names = [field.name for field in dataclasses.fields(priors) if field.name != "sha256"]
+    # safetensors writes an array's memory as it lies, transposed or not.
+    tensors = {name: np.ascontiguousarray(getattr(priors, name), types.get(name, "<i2")) for name in names}
+    data = safetensors.numpy.save(tensors)
     path.write_bytes(data)
     return hashlib.sha256(data).hexdigest()
 

@@ -3,8 +3,8 @@
     Keypoints (1, K) --to_grid--> grid (N,) --predict ...--> grid (N,) --from_grid--> QuantisedKeypoints (K, 3)
     Keypoints (1, K) --quantise--> QuantisedKeypoints (K, 3) --dequantise--> Keypoints (1, K)
 
-A uniform quantiser: the range is cut into 2**bits equal bins, and a bin is rebuilt at its centre. The stream computes on
-a finer grid of its own. Shape legend: B batch (1 here), K keypoints, 3 = (x, y, strength), N = 3 K.
+A uniform quantiser: the range is cut into 2**bits equal bins, and a bin is rebuilt at its centre. The stream computes
+on a finer grid of its own. Shape legend: B batch (1 here), K keypoints, 3 = (x, y, strength), N = 3 K.
 """
 
 from __future__ import annotations

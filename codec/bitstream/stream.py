@@ -15,19 +15,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codec.bitstream.choose import choose_frame, choose_keyframe
 from codec.bitstream.fields import MAX_GROUP, MODEL_BYTES, NUM_NUMBERS, WINDOW
 from codec.bitstream.group import NUMBER_BITS, FrameCode, Group, code_group, read_frames, read_head
 from codec.bitstream.message import FrameFields, frame_from_bytes, frame_to_bytes
 from codec.bitstream.pack import pack, unpack
-from codec.bitstream.predict import FrameState, analyse, expect, mean_state, reconstruct
-from codec.bitstream.priors import ESCAPE, Floats, Priors
+from codec.bitstream.predict import FrameState, expect, mean_state, reconstruct, reconstruct_key
+from codec.bitstream.priors import Floats, Priors
 from codec.bitstream.quantise import from_grid, to_grid
 from codec.config import CodecConfig
 from codec.errors import BitstreamError, ConfigError, MissingBaseError, ModelMismatchError
-from codec.structs import CodedFrame, EncodedFrame, Integers, Keypoints
+from codec.structs import CodedFrame, EncodedFrame, Keypoints
 
 MAX_FRAME_BYTES = 1024
-MAX_LOST_PACKETS = 12
+MAX_LOST_PACKETS = 15
 """After more lost packets in a row the bits of a frame's number no longer tell which it is: nothing is kept."""
 _HALF = 1 << NUMBER_BITS >> 1
 
@@ -99,8 +100,8 @@ class StreamWriter:
     ) -> None:
         if repeats < 0 or not 1 <= frames_per_packet <= 4 or repeats + frames_per_packet > MAX_GROUP:
             raise ConfigError(
-                f"repeats is {repeats} and frames_per_packet {frames_per_packet}; a packet holds 1 to 4 new frames, and "
-                f"{MAX_GROUP} in all"
+                f"repeats is {repeats} and frames_per_packet {frames_per_packet}; a packet holds 1 to 4 new frames, "
+                f"and {MAX_GROUP} in all"
             )
         self._config = config
         self._priors = _fitting(priors, config)
@@ -153,24 +154,12 @@ class StreamWriter:
         return number in self._window
 
     def _keyframe(self, number: int, grid_N: Floats) -> _Sent:
-        expected = mean_state(self._priors)
-        coefficients_N = analyse(grid_N, expected, self._priors.key_analysis_NN)
-        state = reconstruct(coefficients_N, expected, self._priors.key_basis_NN, 0)
+        coefficients_N, state = choose_keyframe(grid_N, self._priors)
         return _Sent(number, grid_N, FrameCode(coefficients_N, -1), state, True)
 
     def _next(self, number: int, grid_N: Floats, base: FrameState, distance: int = 1) -> _Sent:
-        expected = expect(base, distance, self._priors)
-        coefficients_N = analyse(grid_N, expected, self._priors.analysis_NN)
-        activity = self._activity(coefficients_N, base.activity)
-        state = reconstruct(coefficients_N, expected, self._priors.basis_NN, activity)
+        coefficients_N, activity, state = choose_frame(grid_N, base, distance, self._priors)
         return _Sent(number, grid_N, FrameCode(coefficients_N, activity), state, True)
-
-    def _activity(self, coefficients_N: Integers, before: int) -> int:
-        """Return the activity whose tables code coefficients shortest."""
-        zigzag_N = np.minimum((coefficients_N << 1) ^ (coefficients_N >> 31), ESCAPE)
-        costs_CNS = self._priors.costs_CNS[:-1]
-        costs_C = costs_CNS[:, np.arange(len(zigzag_N)), zigzag_N].sum(axis=1)
-        return int((costs_C + self._priors.activity_costs_CC[before]).argmin())
 
     def _chained(self) -> bytes:
         """Return the message of the newest frames as they were coded, each from the one before."""
@@ -295,10 +284,10 @@ class StreamReader:
         for index, code in enumerate(codes):
             number = (first + index) % NUM_NUMBERS
             if code.is_keyframe:
-                state, base = reconstruct(code.coefficients_N, state, self._priors.key_basis_NN, 0), None
+                state, base = reconstruct_key(code.coefficients_N, self._priors), None
             else:
                 expected = expect(state, distance, self._priors)
-                state = reconstruct(code.coefficients_N, expected, self._priors.basis_NN, code.activity)
+                state = reconstruct(code.coefficients_N, expected, code.activity, self._priors)
             states.append((number, state))
             if index == len(codes) - 1 or number not in self._read:
                 found.append(CodedFrame(number, base, from_grid(state.values_N, self._config)))

@@ -69,7 +69,12 @@ class Plugin:
     @property
     def fmtp(self) -> Fmtp:
         """What this end says of itself in an offer."""
-        return Fmtp(version=WIRE_VERSION, model=self.model.sha256[: Fmtp.MODEL_DIGITS], role="offer")
+        return Fmtp(
+            version=WIRE_VERSION,
+            model=self.model.sha256[: Fmtp.MODEL_DIGITS],
+            priors=self.model.priors.sha256[: Fmtp.PRIORS_DIGITS],
+            role="offer",
+        )
 
 
 def _reference_set(rgbs: Sequence[Rgb]) -> ReferenceSet:
