@@ -2,10 +2,11 @@
 
     SymbolWriter: bits, symbols, integers -> bytes -> SymbolReader: the same in the same order
 
-An asymmetric numeral system (Duda, "Asymmetric numeral systems", arXiv 1311.2540, section 3, range variant) whose state
-is one big integer: a frame is some 50 bits, so nothing need be streamed out, no bit is lost to flushing, most likely
-symbols at the end of a frame are free, and a decoder that does not end at state 0 was fed damaged bytes. Integers alone
-decide every bit. (A range coder of a kept library flushes 32 bits, which is most of a frame.)
+Arithmetic coding as in the book (Rissanen and Langdon, "Arithmetic coding", IBM Journal of Research and Development 23,
+1979), with integers that are simply let grow: a frame is some 40 bits, so nothing need be streamed out, renormalised or
+carried, and the code is the shortest byte string that lies in the last interval. A coder of a kept library flushes a
+state of 32 or 64 bits, as large as the frame itself; an asymmetric numeral system of one growing integer begins with up
+to 12 wasted bits. Bytes that are not the shortest are refused: they were damaged.
 """
 
 from __future__ import annotations
@@ -16,26 +17,30 @@ from codec.bitstream.priors import ESCAPE, PRECISION_BITS
 from codec.errors import BitstreamError
 
 ESCAPE_LENGTH_BITS = 4
-_SLOT_MASK = (1 << PRECISION_BITS) - 1
 
 Row = tuple[list[int], list[int]]
 """Frequencies of a table's symbols, and where each one's range begins."""
 
 
 class SymbolWriter:
-    """Collects symbols; the last one put is the first that goes into the state."""
+    """Narrows the interval [low, low + width) / 2**bits by each symbol."""
 
     def __init__(self) -> None:
-        self._steps: list[tuple[int, int, int]] = []
+        self._low = 0
+        self._width = 1
+        self._num_bits = 0
 
     def bits(self, value: int, num_bits: int) -> None:
         """Put an integer as it is."""
-        self._steps.append((0, value, num_bits))
+        self._low = (self._low << num_bits) + value * self._width
+        self._num_bits += num_bits
 
     def symbol(self, symbol: int, row: Row) -> None:
         """Put a symbol of a table."""
         frequencies, starts = row
-        self._steps.append((frequencies[symbol], starts[symbol], 0))
+        self._low = (self._low << PRECISION_BITS) + starts[symbol] * self._width
+        self._width *= frequencies[symbol]
+        self._num_bits += PRECISION_BITS
 
     def integer(self, value: int, row: Row) -> None:
         """Put a signed integer: 0, -1, 1, -2, 2 ... are symbols of the table; what is farther escapes."""
@@ -50,15 +55,24 @@ class SymbolWriter:
         self.bits(excess ^ 1 << length, length)
 
     def to_bytes(self) -> bytes:
-        """Return all that was put."""
-        state = 0
-        for frequency, start, num_bits in reversed(self._steps):
-            if frequency:
-                quotient, remainder = divmod(state, frequency)
-                state = (quotient << PRECISION_BITS) + start + remainder
-            else:
-                state = state << num_bits | start
-        return state.to_bytes((state.bit_length() + 7) // 8, "little")
+        """Return the shortest bytes that, read as a fraction, lie in the interval."""
+        num_bytes = (self._num_bits + 7) // 8
+        num_bytes = max(0, num_bytes - self._width.bit_length() // 8)
+        while not self._holds(num_bytes):
+            num_bytes += 1
+        while num_bytes and self._holds(num_bytes - 1):
+            num_bytes -= 1
+        return self._first(num_bytes).to_bytes(num_bytes, "big")
+
+    def _first(self, num_bytes: int) -> int:
+        """Return the first number of so many bytes that is not below the interval."""
+        shift = self._num_bits - 8 * num_bytes
+        return -(-self._low >> shift) if shift >= 0 else self._low << -shift
+
+    def _holds(self, num_bytes: int) -> bool:
+        """Return whether a number of so many bytes lies in the interval."""
+        shift = self._num_bits - 8 * num_bytes
+        return shift < 0 or self._first(num_bytes) << shift < self._low + self._width
 
 
 class SymbolReader:
@@ -66,28 +80,29 @@ class SymbolReader:
 
     Args:
         coded: from the network.
-
-    Raises:
-        BitstreamError: the last byte is 0, which no encoder writes.
     """
 
     def __init__(self, coded: bytes) -> None:
-        if coded and not coded[-1]:
-            raise BitstreamError("coded frame ends with a zero byte")
-        self._state = int.from_bytes(coded, "little")
+        self._code = int.from_bytes(coded, "big")
+        self._above = self._code  # how far the code lies above the interval's beginning
+        self._width = 1 << 8 * len(coded)
+        self._num_bits = 0
+        self._is_empty = not coded
 
     def bits(self, num_bits: int) -> int:
         """Take an integer as it is."""
-        value = self._state & (1 << num_bits) - 1
-        self._state >>= num_bits
+        value, self._above = divmod(self._above << num_bits, self._width)
+        self._num_bits += num_bits
         return value
 
     def symbol(self, row: Row) -> int:
         """Take a symbol of a table."""
         frequencies, starts = row
-        slot = self._state & _SLOT_MASK
-        symbol = bisect_right(starts, slot) - 1
-        self._state = frequencies[symbol] * (self._state >> PRECISION_BITS) + slot - starts[symbol]
+        above = self._above << PRECISION_BITS
+        symbol = bisect_right(starts, above // self._width) - 1
+        self._above = above - starts[symbol] * self._width
+        self._width *= frequencies[symbol]
+        self._num_bits += PRECISION_BITS
         return symbol
 
     def integer(self, row: Row) -> int:
@@ -99,10 +114,13 @@ class SymbolReader:
         return zigzag >> 1 if zigzag % 2 == 0 else -(zigzag + 1 >> 1)
 
     def end(self) -> None:
-        """Check that nothing is left.
+        """Check that no shorter bytes, and none before these, lie in the interval.
 
         Raises:
-            BitstreamError: something is: the bytes are damaged.
+            BitstreamError: some do: the bytes are damaged.
         """
-        if self._state:
+        step = 1 << self._num_bits
+        is_first = self._above < step
+        is_shortest = self._is_empty or self._above + (-self._code % 256) * step >= self._width
+        if not (is_first and is_shortest):
             raise BitstreamError("coded frame does not end where its last symbol does")

@@ -33,7 +33,7 @@ MOTION_BITS = 8
 """Fractional bits of the entries of the motion matrix."""
 PRECISION_BITS = 12
 """Frequencies of a table sum to 2**12."""
-NUM_SYMBOLS = 16
+NUM_SYMBOLS = 32
 ESCAPE = NUM_SYMBOLS - 1
 
 MAX_PRIORS_BYTES = 4 << 20

@@ -275,7 +275,7 @@ def test_messages_that_contradict_themselves_are_refused(walk: Walk) -> None:
     model = identity[identity.index(b"\x12\x04") + 2 :][:4]
     refused(FrameFields(7, model, coded), "a keyframe tells two numbers")
     refused(FrameFields(0, b"abc", coded), "model identity has 3 bytes; it must have 4")
-    refused(FrameFields(0, b"", coded + b"\x00"), "ends with a zero byte")
+    refused(FrameFields(0, b"", coded + b"\x00"), "does not end where its last symbol does")
     refused(FrameFields(0, b"", coded + b"\x01"), "does not end where its last symbol does")
     with pytest.raises(BitstreamError, match="predicted frame has a number of its own"):
         reader.read(b"\x20\x08\x01\x22\x01\x01")
