@@ -142,7 +142,7 @@ class StreamWriter:
         self._num_waiting += 1
         payload = b""
         if self._num_waiting >= self._frames_per_packet or sent.code.is_keyframe:
-            payload = self._chained() if base_number is None else self._anchored(base_number)
+            payload = self._payload(base_number, self._repeats)
             self._num_waiting = 0
         self._window.add(number, self._sent[-1].state)
         self._next_number = (number + 1) % NUM_NUMBERS
@@ -161,9 +161,16 @@ class StreamWriter:
         coefficients_N, activity, state = choose_frame(grid_N, base, distance, self._priors)
         return _Sent(number, grid_N, FrameCode(coefficients_N, activity), state, True)
 
-    def _chained(self) -> bytes:
+    def _payload(self, base_number: int | None, repeats: int) -> bytes:
+        """Return the message of the newest frames, with fewer repeats when it grows too large."""
+        payload = self._chained(repeats) if base_number is None else self._anchored(base_number, repeats)
+        if len(payload) > MAX_FRAME_BYTES and repeats:
+            return self._payload(base_number, repeats - 1)
+        return payload
+
+    def _chained(self, repeats: int) -> bytes:
         """Return the message of the newest frames as they were coded, each from the one before."""
-        most = min(len(self._sent), self._num_waiting + self._repeats)
+        most = min(len(self._sent), self._num_waiting + repeats)
         count = self._num_waiting
         while count < most and self._sent[-count].is_chained and not self._sent[-count].code.is_keyframe:
             count += 1
@@ -174,11 +181,11 @@ class StreamWriter:
         before = 0 if has_keyframe or len(self._sent) == count else self._sent[-count - 1].state.activity
         return self._message(group, before, 0 if has_keyframe else 1, is_exact=True)
 
-    def _anchored(self, base_number: int) -> bytes:
+    def _anchored(self, base_number: int, repeats: int) -> bytes:
         """Return the message of the newest frames, coded anew from a frame that the receiver has."""
         base = self._window[base_number]
         group: list[_Sent] = []
-        for sent in self._sent[-(self._num_waiting + self._repeats) :]:
+        for sent in self._sent[-(self._num_waiting + repeats) :]:
             distance = (sent.number - base_number) % NUM_NUMBERS
             if group:
                 group.append(self._next(sent.number, sent.grid_N, group[-1].state))

@@ -55,7 +55,7 @@ def test_nothing_takes_no_byte_and_much_of_the_likeliest_little() -> None:
 
 
 def test_size_is_near_the_entropy() -> None:
-    # Two-sided geometric sources, each coded with its own table: 3% over the entropy, and a byte.
+    # Two-sided geometric sources, each coded with its own table: 3% and two bytes over the entropy.
     rng = np.random.default_rng(3)
     for ratio in (0.02, 0.1, 0.35, 0.65):
         row = frequencies_and_starts(laplacian_frequencies(ratio).tolist())
@@ -65,7 +65,7 @@ def test_size_is_near_the_entropy() -> None:
             writer.integer(value, row)
         zero = (1 - ratio) / (1 + ratio)
         entropy_bits = -np.log2(zero * ratio ** np.abs(values)).sum()
-        assert 8 * len(writer.to_bytes()) < 1.03 * entropy_bits + 8
+        assert 8 * len(writer.to_bytes()) < 1.03 * entropy_bits + 16
 
 
 @given(st.lists(st.tuples(st.sampled_from([0, 0, 0, 1, -1, 5, -90]), st.integers(0, 3)), max_size=40))
@@ -129,7 +129,7 @@ def test_coefficients_bring_the_frame_within_a_step(priors: Priors) -> None:
 
 
 def test_a_bit_is_saved_where_little_is_lost() -> None:
-    costs_NS = np.tile(np.array([1.0, 4.0, 4.0, 6.0, 6.0, *[9.0] * 11]), (7, 1))
+    costs_NS = np.tile(np.array([1.0, 4.0, 4.0, 6.0, 6.0, *[9.0] * 27]), (7, 1))
     exact_N = np.array([0.4, 0.6, -0.6, 0.8, 1.6, -2.4, 300.0])
     assert quantise_cheaply(exact_N, costs_NS, 0.0).tolist() == [0, 1, -1, 1, 2, -2, 300]
     assert quantise_cheaply(exact_N, costs_NS, 0.15).tolist() == [0, 0, 0, 1, 1, -2, 300]

@@ -52,7 +52,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         ("basis_NN", np.zeros((6, 5), np.int32), "basis_NN has shape"),
         ("tables_CN", np.full((9, 6), 200, np.int32), "names a table that is not there"),
         ("tables_CN", np.full((9, 6), -1, np.int32), "names a table that is not there"),
-        ("frequencies_TS", np.full((8, 16), 255, np.int32), "row of frequencies_TS"),
+        ("frequencies_TS", np.full((8, 32), 127, np.int32), "row of frequencies_TS"),
         ("activities_CC", np.full((8, 8), 0, np.int32), "row of activities_CC"),
     ],
 )
