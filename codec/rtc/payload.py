@@ -25,9 +25,12 @@ class RtpPayload(bytes):
 
     Attributes:
         arrival_time_s: seconds since the epoch at which the packet was received.
+        packets_since_last: by how much its sequence number is greater than that of the packet released before; the
+            jitter buffer sets it.
     """
 
     arrival_time_s: float
+    packets_since_last: int = 1
 
     @classmethod
     def arrived(cls, payload: bytes) -> RtpPayload:
