@@ -12,7 +12,7 @@ from codec.errors import ConfigError, ReferenceImageError
 from codec.frames import Rgb, image_from_rgb, rgb_from_image
 from codec.loading import Model
 from codec.model.generator import Generated, ReferenceFeatures, ReferenceMemory
-from codec.structs import CodedFrame
+from codec.structs import CodedFrame, Keypoints
 
 
 class Decoder:
@@ -92,12 +92,19 @@ class Decoder:
         Raises:
             ReferenceImageError: there is no reference picture yet.
         """
+        return self.generate_from(dequantise(frame.keypoints, self.model.config))
+
+    def generate_from(self, keypoints: Keypoints) -> Generated:
+        """Rebuild the picture of keypoints, a batch of one, and return all that the network made on the way.
+
+        Raises:
+            ReferenceImageError: there is no reference picture yet.
+        """
         memory = self._memory
         if memory is None:
             raise ReferenceImageError("no reference picture yet")
-        keypoints = dequantise(frame.keypoints, self.model.config).to(self.model.device)
         with torch.inference_mode():
-            generated: Generated = self.model.generator(keypoints, memory)
+            generated: Generated = self.model.generator(keypoints.to(self.model.device), memory)
         return generated
 
     def decode(self, payload: bytes) -> Rgb:

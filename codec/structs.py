@@ -57,11 +57,13 @@ class CodedFrame:
         number: frame counter modulo 2**16.
         base: number of the frame that this one is predicted from, or None for a keyframe.
         keypoints: the frame's quantised keypoints (already reconstructed, never differences).
+        is_repeated: whether its message repeats it because its own may have been lost.
     """
 
     number: int
     base: int | None
     keypoints: QuantisedKeypoints
+    is_repeated: bool = False
 
     @property
     def is_keyframe(self) -> bool:

@@ -297,7 +297,8 @@ class StreamReader:
                 state = reconstruct(code.coefficients_N, expected, code.activity, self._priors)
             states.append((number, state))
             if index == len(codes) - 1 or number not in self._read:
-                found.append(CodedFrame(number, base, from_grid(state.values_N, self._config)))
+                is_repeated = index < len(codes) - group.num_fresh
+                found.append(CodedFrame(number, base, from_grid(state.values_N, self._config), is_repeated))
             base, distance = number, 1
         for number, kept in states if group.is_exact else states[-1:]:
             self._window.add(number, kept)

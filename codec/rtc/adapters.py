@@ -25,6 +25,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from codec.bitstream.fields import NUM_NUMBERS
+from codec.config import CLOCK_RATE_HZ
 from codec.decoder import Decoder
 from codec.encoder import Encoder
 from codec.errors import BitstreamError, ConfigError, MissingBaseError
@@ -39,6 +40,9 @@ from codec.structs import CodedFrame, EncodedFrame
 
 logger = logging.getLogger(__name__)
 
+MAX_WAIT_S = 0.2
+"""Frames of one packet wait no longer for their turn: a sender that paused is not waited for."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFrame:
@@ -48,11 +52,13 @@ class ReceivedFrame:
         coded: the frame's number, base and keypoints.
         pts: timestamp in 1/90000 s since the first frame received (aiortc hides the sender's own origin).
         arrival_time_s: seconds since the epoch at which the packet came in.
+        wait_s: how long after that it is due: frames that share a packet are shown one after the other.
     """
 
     coded: CodedFrame
     pts: int
     arrival_time_s: float
+    wait_s: float = 0.0
 
 
 class EncoderAdapter(RtpEncoder):
@@ -238,14 +244,14 @@ class DecoderAdapter(RtpDecoder):
         self._acknowledger.note_packet(newest, data.packets_since_last)
         last_number, last_timestamp = self._last or (newest - 1, timestamp)
         span = max((newest - last_number) % NUM_NUMBERS, len(frames))
-        received = []
+        received, first_pts = [], None
         for frame in frames:
             back = (newest - frame.number) % NUM_NUMBERS
             pts = timestamp - (timestamp - last_timestamp) * back // span
-            received.append(ReceivedFrame(frame, pts, data.arrival_time_s))
-        if data.packets_since_last > 1:
-            num_recovered = min(len(frames) - 1, (data.packets_since_last - 1) * self._plugin.frames_per_packet)
-            self._plugin.stats.add(frames_recovered=num_recovered)
+            first_pts = pts if first_pts is None and not frame.is_repeated else first_pts
+            wait_s = 0.0 if first_pts is None else min((pts - first_pts) / CLOCK_RATE_HZ, MAX_WAIT_S)
+            received.append(ReceivedFrame(frame, pts, data.arrival_time_s, wait_s))
+        self._plugin.stats.add(frames_recovered=sum(frame.is_repeated for frame in frames))
         self._last = newest, timestamp
         return received
 

@@ -150,6 +150,8 @@ def _negotiation(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams
     async def set_remote(self: RTCPeerConnection, sessionDescription: RTCSessionDescription) -> None:
         role: sdp.Role = "offer" if sessionDescription.type == "offer" else "answer"
         text = sdp.without_foreign(sessionDescription.sdp, plugin.fmtp, role)
+        if not plugin.header_extensions:
+            text = sdp.without_extensions(text)
         if RTP_CODEC_NAME in sessionDescription.sdp and RTP_CODEC_NAME not in text:
             logger.info("the peer's %s is an echo, or of another version or model; it is left out", RTP_CODEC_NAME)
         await original_set(self, RTCSessionDescription(sdp=text, type=sessionDescription.type))

@@ -135,6 +135,15 @@ def without_foreign(sdp: str, own: Fmtp, role: Role) -> str:
     return _join(session, sections)
 
 
+def without_extensions(sdp: str) -> str:
+    """Return a description whose video sections agree on no header extensions (RFC 8285)."""
+    session, sections = _split(sdp)
+    for section in sections:
+        if section.is_live_video and section.warpcall_formats:
+            section.lines[:] = [line for line in section.lines if not line.startswith("a=extmap:")]
+    return _join(session, sections)
+
+
 def won(sdp: str) -> bool:
     """Return whether this codec is the first choice of a live video section of an answer."""
     return any(
