@@ -5,8 +5,8 @@
 Those of other designs are of their bytes alone: raw floats, packed bits, and what zstd makes of the latter, have no
 envelope, number or identity. The standard body's generative-face software (GFVC) is rebuilt from its description: each
 value less that of the frame before, as rounded at both ends, in zeroth-order Exp-Golomb bins with an adaptive binary
-arithmetic coder that goes on from frame to frame; its length is ideal, rounded up to bytes. All quantise as wire version
-1 did (9 bits a coordinate, 5 a strength), which costs a like share of LPIPS as ours (see ``quality``).
+arithmetic coder that goes on from frame to frame; its length is ideal, rounded up to bytes. All quantise as version
+1 of the wire format did (9 bits a coordinate, 5 a strength); ``quality`` tells what that costs.
 """
 
 from __future__ import annotations
