@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,14 +22,13 @@ import numpy.typing as npt
 from codec.bitstream.choose import choose_frame, choose_keyframe, symbols_of
 from codec.bitstream.priors import (
     BASIS_BITS,
+    ESCAPE,
     GRID_BITS,
     MOTION_BITS,
     NUM_SYMBOLS,
     PRECISION_BITS,
     Floats,
     Priors,
-    integer_frequencies,
-    laplacian_frequencies,
 )
 from codec.structs import Integers
 from training.tracks import Track
@@ -261,3 +261,23 @@ def coded_bits(record: LoopRecord, priors: Priors) -> float:
         total += priors.costs_CNS[activity][index_N, symbols_N].sum() + priors.activity_costs_CC[before, activity]
         before = activity
     return total / len(symbols_FN)
+
+
+def laplacian_frequencies(ratio: float) -> Integers:
+    """Return the table of a two-sided geometric distribution: each step farther from zero is ``ratio`` as likely.
+
+    Symbols are in zigzag order, and the last stands for all that is farther.
+    """
+    magnitudes = (np.arange(ESCAPE) + 1) // 2
+    weights = ratio**magnitudes
+    tail = 2 * ratio ** (magnitudes[-1] + 1) / (1 - ratio)
+    return integer_frequencies(np.append(weights, tail))
+
+
+def integer_frequencies(weights: Floats) -> Integers:
+    """Return positive integers in the proportion of the weights, as near as may be, that sum to 2**PRECISION_BITS."""
+    total = 1 << PRECISION_BITS
+    share = np.asarray(weights, dtype=np.float64) / math.fsum(weights)
+    frequencies = np.maximum(np.round(share * total), 1).astype(np.int32)
+    frequencies[int(frequencies.argmax())] += total - int(frequencies.sum())
+    return frequencies

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +38,18 @@ ESCAPE = NUM_SYMBOLS - 1
 MAX_PRIORS_BYTES = 4 << 20
 MAX_ACTIVITIES = 32
 MAX_TABLES = 256
+
+GENERIC_FREQUENCIES = (
+    (3907, 79, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+    (3327, 335, 34, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+    (2711, 546, 109, 22, 4, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+    (1955, 690, 242, 85, 30, 10, 4, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+    (1357, 683, 341, 171, 85, 43, 21, 11, 5, 3, 1, 1, 1, 1, 1, 1, 1),
+    (865, 565, 367, 239, 155, 101, 66, 43, 28, 18, 12, 8, 5, 3, 2, 1, 5),
+    (460, 364, 291, 233, 186, 149, 119, 95, 76, 61, 49, 39, 31, 25, 20, 16, 128),
+    (216, 194, 175, 157, 141, 127, 115, 103, 93, 84, 75, 68, 61, 55, 49, 44, 798),
+)
+"""Two-sided geometric distributions, from narrow to wide: of 0, of both signs of 1 to 15 each, and of all beyond."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -188,37 +199,16 @@ def generic_priors(num_keypoints: int) -> Priors:
     step = (1 << GRID_BITS) // 512
     steps_N = np.tile([step, step, 4 * step], num_keypoints)
     basis_NN = (np.diag(steps_N) << BASIS_BITS).astype(np.int32)
-    ratios = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)
-    frequencies_TS = np.stack([laplacian_frequencies(ratio) for ratio in ratios])
-    tables_C = np.arange(len(ratios), dtype=np.int32)
-    tables_CN = np.repeat(np.append(tables_C, len(ratios) - 1)[:, None], size, axis=1).astype(np.int32)
+    count = len(GENERIC_FREQUENCIES)
+    tables_C = np.append(np.arange(count), count - 1)
+    tables_CN = np.repeat(tables_C[:, None], size, axis=1).astype(np.int32)
     return Priors(
         mean_N=np.full(size, 1 << (GRID_BITS - 1), dtype=np.int32),
         motion_NN=(np.eye(size, dtype=np.int32) << (MOTION_BITS - 1)),
         basis_NN=basis_NN,
         key_basis_NN=basis_NN,
         tables_CN=tables_CN,
-        frequencies_TS=frequencies_TS,
-        activities_CC=np.full((len(ratios),) * 2, (1 << PRECISION_BITS) // len(ratios), dtype=np.int32),
+        frequencies_TS=np.repeat(GENERIC_FREQUENCIES, [1, *[2] * (ESCAPE // 2), 1], axis=1).astype(np.int32),
+        activities_CC=np.full((count, count), (1 << PRECISION_BITS) // count, dtype=np.int32),
         sha256=hashlib.sha256(f"generic {num_keypoints}".encode()).hexdigest(),
     )
-
-
-def laplacian_frequencies(ratio: float) -> Integers:
-    """Return the table of a two-sided geometric distribution: each step farther from zero is ``ratio`` as likely.
-
-    Symbols are in zigzag order, and the last stands for all that is farther.
-    """
-    magnitudes = (np.arange(ESCAPE) + 1) // 2
-    weights = ratio**magnitudes
-    tail = 2 * ratio ** (magnitudes[-1] + 1) / (1 - ratio)
-    return integer_frequencies(np.append(weights, tail))
-
-
-def integer_frequencies(weights: Floats) -> Integers:
-    """Return positive integers in the proportion of the weights, as near as may be, that sum to 2**PRECISION_BITS."""
-    total = 1 << PRECISION_BITS
-    share = np.asarray(weights, dtype=np.float64) / math.fsum(weights)
-    frequencies = np.maximum(np.round(share * total), 1).astype(np.int32)
-    frequencies[int(frequencies.argmax())] += total - int(frequencies.sum())
-    return frequencies

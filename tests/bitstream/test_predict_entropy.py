@@ -9,14 +9,10 @@ from codec.bitstream.choose import choose_frame, choose_keyframe, quantise_cheap
 from codec.bitstream.entropy import SymbolReader, SymbolWriter
 from codec.bitstream.predict import MAX_COEFFICIENT, FrameState, expect, reconstruct
 from codec.bitstream.priors import (
-    ESCAPE,
     GRID_BITS,
-    PRECISION_BITS,
     Priors,
     frequencies_and_starts,
     generic_priors,
-    integer_frequencies,
-    laplacian_frequencies,
 )
 from codec.errors import BitstreamError
 from codec.structs import Integers
@@ -57,8 +53,7 @@ def test_nothing_takes_no_byte_and_much_of_the_likeliest_little() -> None:
 def test_size_is_near_the_entropy() -> None:
     # Two-sided geometric sources, each coded with its own table: 3% and two bytes over the entropy.
     rng = np.random.default_rng(3)
-    for ratio in (0.02, 0.1, 0.35, 0.65):
-        row = frequencies_and_starts(laplacian_frequencies(ratio).tolist())
+    for row, ratio in zip(ROWS[:6], (0.02, 0.1, 0.2, 0.35, 0.5, 0.65), strict=True):
         values = rng.geometric(1 - ratio, 3000) - rng.geometric(1 - ratio, 3000)
         writer = SymbolWriter()
         for value in values.tolist():
@@ -80,19 +75,6 @@ def test_bytes_that_no_encoder_writes_are_refused(steps: list[tuple[int, int]]) 
         if other != coded and values == [value for value, _ in steps]:
             with pytest.raises(BitstreamError, match="does not end where its last symbol does"):
                 reader.end()
-
-
-@given(st.lists(st.floats(1e-9, 1.0), min_size=2, max_size=16))
-def test_frequencies_fill_the_range(weights: list[float]) -> None:
-    frequencies = integer_frequencies(np.array(weights))
-    assert frequencies.sum() == 1 << PRECISION_BITS
-    assert frequencies.min() >= 1
-
-
-def test_laplacian_tables_fall_off() -> None:
-    frequencies = laplacian_frequencies(0.5)
-    assert len(frequencies) == ESCAPE + 1
-    assert (np.diff(frequencies[:ESCAPE:2]) <= 0).all()
 
 
 def state(values: Integers, motion: Integers) -> FrameState:
