@@ -13,6 +13,9 @@ from aiortc.rtp import RtpPacket
 from codec.rtc.payload import RtpPayload
 from codec.rtc.stats import PluginStats
 
+NEW_STREAM = 1 << 16
+"""Packets since the last one of a stream that has just begun: nothing of what was read before belongs to it."""
+
 MAX_DROPOUT = 3000
 """Farthest jump ahead that is believed at once (RFC 3550, appendix A.1)."""
 
@@ -63,7 +66,7 @@ class PromptJitterBuffer(JitterBuffer):
 
     def _packets_since_last(self, packet: RtpPacket) -> int:
         if self._newest is None or self._newest[0] != packet.ssrc:
-            return 1
+            return NEW_STREAM
         return (packet.sequence_number - self._newest[1]) & 0xFFFF
 
     def _is_late(self, packet: RtpPacket) -> bool:

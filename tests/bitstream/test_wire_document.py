@@ -87,7 +87,8 @@ def test_its_decoder_reads_streams_of_the_embedded_priors(
         frames_per_packet=frames_per_packet,
     )
     window: dict[int, Any] = {}
-    newest, kept = None, []
+    newest = None
+    kept: list[int] = []
     rng = np.random.default_rng(5)
     for index, keypoints in enumerate(walk(31, seed=4, step=step)):
         base = kept[-1] if len(kept) > 2 and rng.random() < 0.2 and writer.holds(kept[-1]) else None

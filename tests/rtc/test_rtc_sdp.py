@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.errors import SignallingError
-from codec.rtc.sdp import Fmtp, as_answer, without_foreign, won
+from codec.rtc.sdp import Fmtp, as_answer, without_extensions, without_foreign, won
 
 OWN = Fmtp(version=2, model="0123456789abcdef", priors="89abcdef", role="offer")
 OFFER = "\r\n".join(
@@ -105,3 +105,11 @@ def test_a_hostile_description_is_refused_in_one_way(edits: list[tuple[int, int,
         return
     assert without_foreign(cleaned, OWN, "offer") == cleaned
     won(as_answer(cleaned))
+
+
+def test_header_extensions_are_left_out_where_the_codec_is() -> None:
+    extension = "a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\r\n"
+    marked = OFFER + extension
+    audio = "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 opus/48000/2\r\n" + extension
+    assert without_extensions(marked) == OFFER
+    assert without_extensions(marked + audio) == OFFER + audio
