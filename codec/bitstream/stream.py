@@ -134,7 +134,7 @@ class StreamWriter:
             raise ConfigError(f"base_number is {base_number}; it must be one of the last {WINDOW} frames' numbers")
         if force_keyframe or not self._sent:
             self._sent.clear()
-            self._num_waiting = 0
+            self._num_waiting, base_number = 0, None
             sent = self._keyframe(number, grid_N)
         else:
             sent = self._next(number, grid_N, self._sent[-1].state)

@@ -31,7 +31,7 @@ from codec.encoder import Encoder
 from codec.errors import BitstreamError, ConfigError, MissingBaseError
 from codec.frames import frame_from_rgb
 from codec.rtc.acknowledge import Acknowledger
-from codec.rtc.payload import RtpPayload, pack_payload, unpack_payload
+from codec.rtc.payload import NEW_STREAM, RtpPayload, pack_payload, unpack_payload
 from codec.rtc.pictures import NewestWorker
 from codec.rtc.plugin import Plugin
 from codec.rtc.square import square_rgb
@@ -241,7 +241,8 @@ class DecoderAdapter(RtpDecoder):
             raise BitstreamError(f"{len(data)} bytes that did not come as an RTP payload of this codec")
         frames = self._decoder.parse_all(unpack_payload(data), data.packets_since_last)
         newest = frames[-1].number
-        self._acknowledger.note_packet(newest, data.packets_since_last)
+        is_new = data.packets_since_last >= NEW_STREAM
+        self._acknowledger.note_packet(newest, 1 if is_new else data.packets_since_last)
         last_number, last_timestamp = self._last or (newest - 1, timestamp)
         span = max((newest - last_number) % NUM_NUMBERS, len(frames))
         received, first_pts = [], None

@@ -10,11 +10,8 @@ from __future__ import annotations
 from aiortc.jitterbuffer import MAX_MISORDER, JitterBuffer, JitterFrame
 from aiortc.rtp import RtpPacket
 
-from codec.rtc.payload import RtpPayload
+from codec.rtc.payload import NEW_STREAM, RtpPayload
 from codec.rtc.stats import PluginStats
-
-NEW_STREAM = 1 << 16
-"""Packets since the last one of a stream that has just begun: nothing of what was read before belongs to it."""
 
 MAX_DROPOUT = 3000
 """Farthest jump ahead that is believed at once (RFC 3550, appendix A.1)."""

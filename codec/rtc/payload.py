@@ -16,6 +16,9 @@ from codec.errors import BitstreamError
 MAX_PAYLOAD_BYTES = 1100
 """Largest payload that is sent or accepted: fits any path with its headers (IPv6's least MTU is 1280)."""
 
+NEW_STREAM = 1 << 16
+"""Packets since the last one of a stream that has just begun: nothing of what was read before belongs to it."""
+
 
 class RtpPayload(bytes):
     """A payload of this codec on its way from the socket to the decoder.

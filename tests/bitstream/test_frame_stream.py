@@ -164,6 +164,15 @@ def test_prediction_from_a_confirmed_frame_survives_the_loss_of_the_others(walk:
         writer.write(frames[WINDOW], base_number=65_530)
 
 
+def test_a_forced_keyframe_needs_no_base_whatever_was_confirmed(walk: Walk) -> None:
+    writer, _ = ends(repeats=2)
+    frames = walk(4)
+    for keypoints in frames[:3]:
+        writer.write(keypoints)
+    encoded = writer.write(frames[3], force_keyframe=True, base_number=1)
+    assert_same(ends()[1].read(encoded.payload), encoded)
+
+
 def test_frames_coded_anew_are_no_base_for_others(walk: Walk) -> None:
     writer, reader = ends(repeats=1)
     frames = walk(6)
