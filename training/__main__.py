@@ -32,7 +32,7 @@ from training.dataset import build_store
 from training.distributed import join
 from training.landmarks import label_store
 from training.personalise import PersonaliseCommand
-from training.priors import PriorsConfig, learn_priors
+from training.priors import FRAMES_PER_CLIP, PriorsConfig, learn_priors
 from training.recipes import RECIPES, recipe
 from training.tracks import find_tracks
 from training.trainer import Trainer
@@ -107,7 +107,7 @@ class PriorsCommand:
     """File to write."""
     weights: Path | None = None
     """Whose detector finds the keypoints; the embedded one's without it."""
-    limit: int = 400
+    limit: int = 600
     """At most this many clips, taken in turn from each source; 0 takes all."""
     tracks: Path | None = None
     """File that keeps the keypoints for the next time."""
@@ -117,8 +117,8 @@ class PriorsCommand:
     def run(self) -> None:
         """Learn and write."""
         torch.set_num_threads(1)
-        tracks = find_tracks(self.clips, load_model(self.weights), self.limit, self.tracks)
-        priors = learn_priors([values for values, _ in tracks.values()], self.learning)
+        tracks = find_tracks(self.clips, load_model(self.weights), self.limit, self.tracks, FRAMES_PER_CLIP)
+        priors = learn_priors([values[:FRAMES_PER_CLIP] for values, _ in tracks.values()], self.learning)
         print(f"{self.out}: priors {save_priors(self.out, priors)} from {len(tracks)} clips")
 
 

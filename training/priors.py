@@ -50,6 +50,8 @@ STEP_SCALES = ((2, 1.1), (10, 0.8), (20, 1.0), (35, 1.15), (4096, 1.6))
 """Steps of the vectors below each index, by what an error there costs in LPIPS and PSNR on the validation clips: one
 of the head's pose (2 to 10) is seen most; of where the face is, or of single keypoints, less."""
 RIDGE = 0.02
+FRAMES_PER_CLIP = 60
+"""The first ones of each clip: more of the same face teach little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class PriorsConfig:
     """Kinds of frames, from still to lively."""
     num_tables: int = 32
     """Tables of symbol frequencies."""
-    rounds: int = 3
+    rounds: int = 2
     """How often the closed loop runs over the tracks."""
     seed_ratio: float = 0.9
     """Widest table to begin with."""

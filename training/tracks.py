@@ -23,13 +23,13 @@ from training.evaluate.clips import Frames, find_clips, read_clip
 Track = npt.NDArray[np.float32]
 
 BATCH = 16
-MAX_FRAMES = 150
-"""Of a clip: more of the same face teach little."""
 WEIGHTS = "weights"
 FPS = "@fps"
 
 
-def find_tracks(clips: Path, model: Model, limit: int = 0, store: Path | None = None) -> dict[str, tuple[Track, float]]:
+def find_tracks(
+    clips: Path, model: Model, limit: int = 0, store: Path | None = None, num_frames: int = 0
+) -> dict[str, tuple[Track, float]]:
     """Return the keypoints of a folder's clips, from a file where they were found before.
 
     Args:
@@ -37,6 +37,7 @@ def find_tracks(clips: Path, model: Model, limit: int = 0, store: Path | None = 
         model: whose detector.
         limit: at most this many clips, as many of each source as may be; 0 takes all.
         store: npz file to read, or to write when it is not there or of another model.
+        num_frames: of each clip that is not in the file, from its beginning; 0 takes all.
 
     Returns:
         (F, K, 3) and frames a second, by the clip's name.
@@ -49,7 +50,7 @@ def find_tracks(clips: Path, model: Model, limit: int = 0, store: Path | None = 
     tracks: dict[str, tuple[Track, float]] = {}
     for path in track([path for path in paths if path.stem not in known], "keypoints"):
         clip = read_clip(path, model.config.image_size)
-        tracks[path.stem] = keypoints_of(clip.frames_NSS3[:MAX_FRAMES], model), clip.fps
+        tracks[path.stem] = keypoints_of(clip.frames_NSS3[: num_frames or None], model), clip.fps
     if store is not None and tracks:
         _write(store, model, known | tracks)
     return {path.stem: (known | tracks)[path.stem] for path in paths}
