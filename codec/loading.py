@@ -12,6 +12,7 @@ from codec.bitstream.priors import Priors, generic_priors, load_priors
 from codec.config import CodecConfig
 from codec.errors import WeightsError
 from codec.model.generator import Generator
+from codec.model.keypoints import FACE_ANCHORS
 from codec.model.weights import EMBEDDED, choose_device, load_weights
 
 
@@ -39,7 +40,8 @@ def load_model(path: Path | None = None, device: str = "auto") -> Model:
 
     Args:
         path: a ``.safetensors`` file with its JSON beside it, and its priors (``NAME.priors.safetensors``); without
-            these, generic ones that cost more bits. None for the embedded default.
+            these the embedded ones where keypoints are alike, else generic ones that cost more bits. None for the
+            embedded default.
         device: "auto" (the GPU when there is one), "cpu", "cuda", "mps".
 
     Raises:
@@ -65,6 +67,8 @@ def random_model(config: CodecConfig, seed: int = 0, device: str = "cpu") -> Mod
 
 def _priors_beside(path: Path, config: CodecConfig) -> Priors:
     priors_path = path.with_suffix(".priors.safetensors")
+    if not priors_path.exists() and config.anchored_keypoints and config.num_keypoints == len(FACE_ANCHORS):
+        priors_path = EMBEDDED.with_suffix(".priors.safetensors")  # another detector's, of the same places on a face
     if not priors_path.exists():
         return generic_priors(config.num_keypoints)
     priors = load_priors(priors_path)
