@@ -25,7 +25,7 @@ from benchmarks.wire.quality import as_rows, qualities
 from codec import load_model
 from codec.errors import WarpcallError
 from training.evaluate.clips import find_clips, read_clip
-from training.evaluate.lpips import load_lpips
+from training.evaluate.metrics.lpips import load_lpips
 from training.tracks import find_tracks
 
 

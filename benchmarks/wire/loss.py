@@ -18,7 +18,7 @@ from benchmarks.wire.link import burst_loss, random_loss
 from codec import Decoder, Model
 from codec.structs import CodedFrame, QuantisedKeypoints
 from training.evaluate.clips import Clip, reference_positions
-from training.evaluate.metrics import mean_squared_error, psnr_db
+from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
 
 IN_TIME_S = 0.1
 NUM_REFERENCES = 3

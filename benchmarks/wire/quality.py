@@ -20,8 +20,8 @@ from codec.bitstream.priors import GRID_BITS
 from codec.frames import image_from_rgb, rgb_from_image
 from codec.structs import Integers
 from training.evaluate.clips import Clip, reference_positions
-from training.evaluate.lpips import LpipsAlex
-from training.evaluate.metrics import mean_squared_error, psnr_db
+from training.evaluate.metrics.lpips import Lpips
+from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
 from training.priors import to_grid
 from training.tracks import Track
 
@@ -75,7 +75,7 @@ def variants(track: Track, model: Model) -> Iterator[tuple[str, Track]]:
 
 
 def qualities(
-    clip: Clip, track: Track, model: Model, lpips: LpipsAlex, num_frames: int, on_frames: Callable[[int], None]
+    clip: Clip, track: Track, model: Model, lpips: Lpips, num_frames: int, on_frames: Callable[[int], None]
 ) -> dict[str, Quality]:
     """Return the quality of a clip's pictures by the way in which its keypoints were rounded.
 
