@@ -50,7 +50,6 @@ CONDITIONS = (
     Condition("random 5%", 0.05, 1),
     Condition("random 10%", 0.10, 1),
     Condition("bursts of 2, 10%", 0.10, 2),
-    Condition("bursts of 5, 1%", 0.01, 5),
     Condition("bursts of 5, 5%", 0.05, 5),
     Condition("bursts of 5, 10%", 0.10, 5),
     Condition("random 30%", 0.30, 1),
