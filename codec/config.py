@@ -13,7 +13,7 @@ from typing import Any
 
 from codec.errors import ConfigError
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 CLOCK_RATE_HZ = 90_000
 RTP_CODEC_NAME = "X-WARPCALL"
 
@@ -28,10 +28,10 @@ class CodecConfig:
     """Height and width of the coded picture, pixels."""
     num_keypoints: int = 20
     """Keypoints a frame (K)."""
-    location_bits: int = 9
-    """Bits of a quantised x or y."""
-    strength_bits: int = 5
-    """Bits of a quantised strength."""
+    location_bits: int = 12
+    """Bits of an x or y as the receiver is told it; the bitstream's own steps are those of its priors."""
+    strength_bits: int = 8
+    """Bits of a strength as the receiver is told it."""
 
     detector_size: int = 64
     """Height and width of the picture that the keypoint detector sees, pixels: 1/4 in the paper."""

@@ -12,7 +12,7 @@ from codec.errors import ConfigError, ReferenceImageError
 from codec.frames import Rgb, image_from_rgb, rgb_from_image
 from codec.loading import Model
 from codec.model.generator import Generated, ReferenceFeatures, ReferenceMemory
-from codec.structs import CodedFrame
+from codec.structs import CodedFrame, Keypoints
 
 
 class Decoder:
@@ -27,7 +27,7 @@ class Decoder:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.reader = StreamReader(model.config, model.sha256)
+        self.reader = StreamReader(model.config, model.sha256, model.priors)
         self._memory: ReferenceMemory | None = None
         self._features: dict[bytes, ReferenceFeatures] = {}
 
@@ -63,12 +63,20 @@ class Decoder:
             return self.model.generator.encode_reference(image_BCHW, self.model.generator.detect(image_BCHW))
 
     def parse(self, payload: bytes) -> CodedFrame:
-        """Read one message.
+        """Read the newest frame of one message.
 
         Raises:
             CodecError: it cannot be decoded; see the tree in ``codec.errors``.
         """
         return self.reader.read(payload)
+
+    def parse_all(self, payload: bytes, packets_since_last: int = 1) -> list[CodedFrame]:
+        """Read all frames of one message that did not come before; see ``StreamReader.read_all``.
+
+        Raises:
+            CodecError: it cannot be decoded; see the tree in ``codec.errors``.
+        """
+        return self.reader.read_all(payload, packets_since_last)
 
     def generate(self, frame: CodedFrame) -> Rgb:
         """Rebuild the picture of a frame, uint8 (S, S, 3).
@@ -84,12 +92,19 @@ class Decoder:
         Raises:
             ReferenceImageError: there is no reference picture yet.
         """
+        return self.generate_from(dequantise(frame.keypoints, self.model.config))
+
+    def generate_from(self, keypoints: Keypoints) -> Generated:
+        """Rebuild the picture of keypoints, a batch of one, and return all that the network made on the way.
+
+        Raises:
+            ReferenceImageError: there is no reference picture yet.
+        """
         memory = self._memory
         if memory is None:
             raise ReferenceImageError("no reference picture yet")
-        keypoints = dequantise(frame.keypoints, self.model.config).to(self.model.device)
         with torch.inference_mode():
-            generated: Generated = self.model.generator(keypoints, memory)
+            generated: Generated = self.model.generator(keypoints.to(self.model.device), memory)
         return generated
 
     def decode(self, payload: bytes) -> Rgb:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import torch
 
+from codec.bitstream.priors import Priors, generic_priors, load_priors
 from codec.config import CodecConfig
+from codec.errors import WeightsError
 from codec.model.generator import Generator
+from codec.model.keypoints import FACE_ANCHORS
 from codec.model.weights import EMBEDDED, choose_device, load_weights
 
 
@@ -22,29 +25,33 @@ class Model:
         config: their shape.
         sha256: SHA-256 of the weights file, 64 hex digits.
         device: where they run.
+        priors: what both ends know of keypoints beforehand; they have an identity of their own.
     """
 
     generator: Generator
     config: CodecConfig
     sha256: str
     device: torch.device
+    priors: Priors
 
 
 def load_model(path: Path | None = None, device: str = "auto") -> Model:
     """Load weights.
 
     Args:
-        path: a ``.safetensors`` file with its JSON beside it; None for the embedded default.
+        path: a ``.safetensors`` file with its JSON beside it, and its priors (``NAME.priors.safetensors``); without
+            these the embedded ones where keypoints are alike, else generic ones that cost more bits. None for the
+            embedded default.
         device: "auto" (the GPU when there is one), "cpu", "cuda", "mps".
 
     Raises:
         WeightsError: no such file or device, damaged, or not matching its config.
     """
     chosen = choose_device(device)
-    generator, config, sha256 = load_weights(EMBEDDED if path is None else path)
-    return Model(
-        generator.to(chosen).to(memory_format=torch.channels_last).requires_grad_(False), config, sha256, chosen
-    )
+    path = EMBEDDED if path is None else path
+    generator, config, sha256 = load_weights(path)
+    generator = generator.to(chosen).to(memory_format=torch.channels_last).requires_grad_(False)
+    return Model(generator, config, sha256, chosen, _priors_beside(path, config))
 
 
 def random_model(config: CodecConfig, seed: int = 0, device: str = "cpu") -> Model:
@@ -54,4 +61,19 @@ def random_model(config: CodecConfig, seed: int = 0, device: str = "cpu") -> Mod
         torch.manual_seed(seed)
         generator = Generator(config)
     identity = hashlib.sha256(f"{config.to_json()}{seed}".encode()).hexdigest()
-    return Model(generator.eval().to(chosen).requires_grad_(False), config, identity, chosen)
+    generator = generator.eval().to(chosen).requires_grad_(False)
+    return Model(generator, config, identity, chosen, generic_priors(config.num_keypoints))
+
+
+def _priors_beside(path: Path, config: CodecConfig) -> Priors:
+    priors_path = path.with_suffix(".priors.safetensors")
+    if not priors_path.exists() and config.anchored_keypoints and config.num_keypoints == len(FACE_ANCHORS):
+        priors_path = EMBEDDED.with_suffix(".priors.safetensors")  # another detector's, of the same places on a face
+    if not priors_path.exists():
+        return generic_priors(config.num_keypoints)
+    priors = load_priors(priors_path)
+    if priors.num_keypoints != config.num_keypoints:
+        raise WeightsError(
+            f"priors: {priors_path} is for {priors.num_keypoints} keypoints; the model has {config.num_keypoints}"
+        )
+    return priors

@@ -57,11 +57,13 @@ class CodedFrame:
         number: frame counter modulo 2**16.
         base: number of the frame that this one is predicted from, or None for a keyframe.
         keypoints: the frame's quantised keypoints (already reconstructed, never differences).
+        is_repeated: whether its message repeats it because its own may have been lost.
     """
 
     number: int
     base: int | None
     keypoints: QuantisedKeypoints
+    is_repeated: bool = False
 
     @property
     def is_keyframe(self) -> bool:
@@ -97,6 +99,7 @@ class Hello:
         role: "sender" or "receiver".
         reference_sha256s: SHA-256 of each reference picture held (of its coded bytes).
         max_references: how many references the speaker can hold.
+        priors_sha256: SHA-256 of the bitstream's priors, 64 hex digits.
     """
 
     wire_version: int
@@ -105,6 +108,7 @@ class Hello:
     role: str
     reference_sha256s: tuple[str, ...]
     max_references: int
+    priors_sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ class Hello(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     REFERENCE_SHA256S_FIELD_NUMBER: _builtins.int
     MAX_REFERENCES_FIELD_NUMBER: _builtins.int
+    PRIORS_SHA256_FIELD_NUMBER: _builtins.int
     wire_version: _builtins.int
     """Bitstream version spoken."""
     model_sha256: _builtins.bytes
@@ -93,6 +94,8 @@ class Hello(_message.Message):
     role: Global___Hello.Role.ValueType
     max_references: _builtins.int
     """How many references the speaker can hold."""
+    priors_sha256: _builtins.bytes
+    """SHA-256 of the bitstream's priors, 32 bytes."""
     @_builtins.property
     def reference_sha256s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """SHA-256 of each reference picture held, 32 bytes each."""
@@ -106,10 +109,11 @@ class Hello(_message.Message):
         role: Global___Hello.Role.ValueType = ...,
         reference_sha256s: _abc.Iterable[_builtins.bytes] | None = ...,
         max_references: _builtins.int = ...,
+        priors_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_name", b"config_name", "max_references", b"max_references", "model_sha256", b"model_sha256", "reference_sha256s", b"reference_sha256s", "role", b"role", "wire_version", b"wire_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_name", b"config_name", "max_references", b"max_references", "model_sha256", b"model_sha256", "priors_sha256", b"priors_sha256", "reference_sha256s", b"reference_sha256s", "role", b"role", "wire_version", b"wire_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -100,6 +100,7 @@ class Conversation:
             role="receiver",
             reference_sha256s=shelf.sha256s,
             max_references=shelf.max_references,
+            priors_sha256=model.priors.sha256,
         )
         self._send(hello)
 
@@ -127,6 +128,9 @@ class Conversation:
         elif hello.model_sha256 != model.sha256:
             theirs = f"{printable(hello.config_name)} {hello.model_sha256[:12]}"
             self._on_refused(f"the sender's model is {theirs}, the receiver's {model.config.name} {model.sha256[:12]}")
+        elif hello.priors_sha256 != model.priors.sha256:
+            theirs, ours = hello.priors_sha256[:12], model.priors.sha256[:12]
+            self._on_refused(f"the sender's bitstream priors are {theirs}, the receiver's {ours}")
 
     def _queue(self, picture: ReferencePicture) -> None:
         try:

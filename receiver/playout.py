@@ -56,6 +56,7 @@ class Playout:
         self.generator = PictureGenerator(studio.decoder, self._on_picture)
         self.num_ordinary_frames = 0
         self.last_frame_s: float | None = None
+        self._newest_pts: int | None = None
         self._studio = studio
         self._stats = stats
         self._clocks = {"video": MediaClock(), "audio": MediaClock()}
@@ -126,7 +127,16 @@ class Playout:
 
     def _on_coded_frame(self, received: ReceivedFrame) -> None:
         self._clocks["video"].note_frame(received.coded.number, _pts_us(received.pts))
-        self.generator.put(received)
+        if received.wait_s > 0:
+            asyncio.get_running_loop().call_later(received.wait_s, self._put, received)
+        else:
+            self._put(received)
+
+    def _put(self, received: ReceivedFrame) -> None:
+        """Have the picture of a frame made, unless a newer one was due before."""
+        if self._newest_pts is None or received.pts > self._newest_pts:
+            self._newest_pts = received.pts
+            self.generator.put(received)
 
     def _on_picture(self, received: ReceivedFrame, rgb: Rgb) -> None:
         pts_us = _pts_us(received.pts)

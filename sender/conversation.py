@@ -104,6 +104,7 @@ class Conversation:
                 role="sender",
                 reference_sha256s=(),
                 max_references=0,
+                priors_sha256=self._model.priors.sha256,
             )
         )
 

@@ -43,7 +43,7 @@ def check_hello(hello: Hello, model: Model) -> None:
 
     Raises:
         VersionError: it speaks another wire version.
-        ModelMismatchError: it has another model.
+        ModelMismatchError: it has another model, or other priors.
     """
     if hello.wire_version != WIRE_VERSION:
         raise VersionError(f"the peer speaks wire version {hello.wire_version}, this sender {WIRE_VERSION}")
@@ -51,6 +51,11 @@ def check_hello(hello: Hello, model: Model) -> None:
         raise ModelMismatchError(
             f"the peer has the model {hello.config_name} {hello.model_sha256[:12]}, this sender "
             f"{model.config.name} {model.sha256[:12]}: start both with the same --weights"
+        )
+    if hello.priors_sha256 != model.priors.sha256:
+        raise ModelMismatchError(
+            f"the peer has the bitstream priors {hello.priors_sha256[:12]}, this sender {model.priors.sha256[:12]}: "
+            "give both the same file beside the weights"
         )
 
 

@@ -79,6 +79,9 @@ class Session:
         plugin = Plugin(
             model,
             pictures="deferred",
+            repeats=self._config.coding.repeats,
+            frames_per_packet=self._config.coding.frames_per_packet,
+            header_extensions=self._config.coding.header_extensions,
             on_encoded=self._on_encoded,
             on_target_bitrate=self._pace.note_peer_bitrate,
         )

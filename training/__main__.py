@@ -1,9 +1,10 @@
-"""Train a recipe, or make the frame store and the landmarks that recipes read.
+"""Train a recipe, make the frame store and the landmarks that recipes read, or learn the bitstream's priors.
 
 python -m training frames --clips DIR --out STORE
 python -m training landmarks --frames STORE
 python -m training compact-256 --frames STORE --out RUN
 torchrun --nproc-per-node 8 -m training talkinghead-256 --frames STORE --out RUN
+python -m training priors --clips DIR --out NAME.priors.safetensors
 python -m training personalise VIDEO ... --out RUN
 
 Recipes: RECIPES. Each one's settings are flags of its own: python -m training RECIPE --help.
@@ -15,13 +16,15 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import tyro
 
+from codec import load_model
+from codec.bitstream.priors import save_priors
 from codec.errors import WarpcallError
 from codec.model.weights import choose_device
 from training.config import RunConfig, TrainConfig
@@ -29,7 +32,9 @@ from training.dataset import build_store
 from training.distributed import join
 from training.landmarks import label_store
 from training.personalise import PersonaliseCommand
+from training.priors import FRAMES_PER_CLIP, PriorsConfig, learn_priors
 from training.recipes import RECIPES, recipe
+from training.tracks import find_tracks
 from training.trainer import Trainer
 
 
@@ -92,13 +97,39 @@ class TrainCommand:
             Trainer(self.config, self.to, device, processes).run()
 
 
+@dataclass(frozen=True, kw_only=True)
+class PriorsCommand:
+    """Learn the bitstream's priors from clips; they belong beside the weights, as NAME.priors.safetensors."""
+
+    clips: Path
+    """Folder of mp4 clips."""
+    out: Path
+    """File to write."""
+    weights: Path | None = None
+    """Whose detector finds the keypoints; the embedded one's without it."""
+    limit: int = 600
+    """At most this many clips, taken in turn from each source; 0 takes all."""
+    tracks: Path | None = None
+    """File that keeps the keypoints for the next time."""
+    learning: PriorsConfig = field(default_factory=PriorsConfig)
+    """How priors are learned."""
+
+    def run(self) -> None:
+        """Learn and write."""
+        torch.set_num_threads(1)
+        tracks = find_tracks(self.clips, load_model(self.weights), self.limit, self.tracks, FRAMES_PER_CLIP)
+        priors = learn_priors([values[:FRAMES_PER_CLIP] for values, _ in tracks.values()], self.learning)
+        print(f"{self.out}: priors {save_priors(self.out, priors)} from {len(tracks)} clips")
+
+
 Command = (
     Annotated[FramesCommand, tyro.conf.subcommand("frames")]
     | Annotated[LandmarksCommand, tyro.conf.subcommand("landmarks")]
+    | Annotated[PriorsCommand, tyro.conf.subcommand("priors")]
 )
 
 
-def parse(words: Sequence[str]) -> FramesCommand | LandmarksCommand | TrainCommand | PersonaliseCommand:
+def parse(words: Sequence[str]) -> FramesCommand | LandmarksCommand | PriorsCommand | TrainCommand | PersonaliseCommand:
     """Read the command line; ``train RECIPE`` and ``RECIPE`` mean the same.
 
     Raises:

@@ -1,170 +1,126 @@
 """Stage 4 of 8: symbols to the fewest bytes, and back.
 
-    differences (3, K) --choose_scales, code_differences--> bytes --read_differences--> differences (3, K)
-    values (K, 3)      --pack_values----------------------> bytes --unpack_values-----> values (K, 3)
+    SymbolWriter: bits, symbols, integers -> bytes -> SymbolReader: the same in the same order
 
-Differences go through an asymmetric numeral system (Duda, "Asymmetric numeral systems", arXiv 1311.2540, section 3,
-range variant) whose state is one big integer: a frame is some 100 bits, so nothing need be streamed out, no bit is
-lost to flushing, zero symbols at the end of a frame are free, and a decoder that does not end at state 0 was fed
-damaged bytes. Integers alone decide every bit. Shape legend: K keypoints; 3 classes = (x, y, strength).
+Arithmetic coding as in the book (Rissanen and Langdon, "Arithmetic coding", IBM Journal of Research and Development 23,
+1979), with integers that are simply let grow: a frame is some 40 bits, so nothing need be streamed out, renormalised or
+carried, and the code is the shortest byte string that lies in the last interval. A coder of a kept library flushes a
+state of 32 or 64 bits, as large as the frame itself; an asymmetric numeral system of one growing integer begins with up
+to 12 wasted bits. Bytes that are not the shortest are refused: they were damaged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
 
-import numpy as np
-
+from codec.bitstream.priors import ESCAPE, PRECISION_BITS
 from codec.errors import BitstreamError
-from codec.structs import Integers
 
-PRECISION_BITS = 12
-ESCAPE = 15
 ESCAPE_LENGTH_BITS = 4
-SCALE_BITS = 3
-# Laplacian mixtures of growing width. A scale with a shift codes the low bits of a symbol as they are.
-SHIFTS = (0, 0, 0, 0, 0, 0, 1, 3)
-FREQUENCIES = (
-    (3855, 105, 105, 9, 9, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-    (3401, 300, 300, 35, 35, 7, 7, 2, 2, 1, 1, 1, 1, 1, 1, 1),
-    (2770, 519, 519, 105, 105, 25, 25, 8, 8, 3, 3, 1, 1, 1, 1, 2),
-    (2052, 668, 668, 223, 223, 77, 77, 29, 29, 12, 12, 5, 5, 3, 3, 10),
-    (1329, 667, 667, 339, 339, 174, 174, 90, 90, 47, 47, 26, 26, 14, 14, 53),
-    (760, 516, 516, 353, 353, 242, 242, 166, 166, 114, 114, 79, 79, 55, 55, 286),
-    (1279, 869, 595, 408, 281, 194, 134, 93, 65, 46, 33, 23, 17, 12, 9, 38),
-    (1199, 838, 590, 416, 294, 209, 148, 106, 76, 54, 39, 29, 21, 16, 12, 49),
-)
-STARTS = tuple(tuple(sum(row[:index]) for index in range(ESCAPE + 1)) for row in FREQUENCIES)
-_SLOT_MASK = (1 << PRECISION_BITS) - 1
-_SYMBOL_OF_SLOT = tuple(bytes(np.repeat(np.arange(ESCAPE + 1, dtype=np.uint8), row)) for row in FREQUENCIES)
-_MAX_COSTED = 512
+
+Row = tuple[list[int], list[int]]
+"""Frequencies of a table's symbols, and where each one's range begins."""
 
 
-def _log2_milli(value: int) -> int:
-    """Return the floor of 1000 * log2(value), by integers alone."""
-    return (value**1000).bit_length() - 1
+class SymbolWriter:
+    """Narrows the interval [low, low + width) / 2**bits by each symbol."""
+
+    def __init__(self) -> None:
+        self._low = 0
+        self._width = 1
+        self._num_bits = 0
+
+    def bits(self, value: int, num_bits: int) -> None:
+        """Put an integer as it is."""
+        self._low = (self._low << num_bits) + value * self._width
+        self._num_bits += num_bits
+
+    def symbol(self, symbol: int, row: Row) -> None:
+        """Put a symbol of a table."""
+        frequencies, starts = row
+        self._low = (self._low << PRECISION_BITS) + starts[symbol] * self._width
+        self._width *= frequencies[symbol]
+        self._num_bits += PRECISION_BITS
+
+    def integer(self, value: int, row: Row) -> None:
+        """Put a signed integer: 0, -1, 1, -2, 2 ... are symbols of the table; what is farther escapes."""
+        zigzag = value << 1 if value >= 0 else (-value << 1) - 1
+        if zigzag < ESCAPE:
+            self.symbol(zigzag, row)
+            return
+        self.symbol(ESCAPE, row)
+        excess = zigzag - ESCAPE + 1
+        length = excess.bit_length() - 1
+        self.bits(length, ESCAPE_LENGTH_BITS)
+        self.bits(excess ^ 1 << length, length)
+
+    def to_bytes(self) -> bytes:
+        """Return the shortest bytes that, read as a fraction, lie in the interval."""
+        num_bytes = (self._num_bits + 7) // 8
+        num_bytes = max(0, num_bytes - self._width.bit_length() // 8)
+        while not self._holds(num_bytes):
+            num_bytes += 1
+        while num_bytes and self._holds(num_bytes - 1):
+            num_bytes -= 1
+        return self._first(num_bytes).to_bytes(num_bytes, "big")
+
+    def _first(self, num_bytes: int) -> int:
+        """Return the first number of so many bytes that is not below the interval."""
+        shift = self._num_bits - 8 * num_bytes
+        return -(-self._low >> shift) if shift >= 0 else self._low << -shift
+
+    def _holds(self, num_bytes: int) -> bool:
+        """Return whether a number of so many bytes lies in the interval."""
+        shift = self._num_bits - 8 * num_bytes
+        return shift < 0 or self._first(num_bytes) << shift < self._low + self._width
 
 
-def _cost_millibits(scale: int, symbol: int) -> int:
-    shift = SHIFTS[scale]
-    index, escaped_bits = symbol >> shift, 0
-    if index >= ESCAPE:
-        escaped_bits = ESCAPE_LENGTH_BITS + (index - ESCAPE + 1).bit_length() - 1
-        index = ESCAPE
-    return 1000 * (PRECISION_BITS + shift + escaped_bits) - _log2_milli(FREQUENCIES[scale][index])
-
-
-_COSTS = np.array([[_cost_millibits(scale, s) for s in range(_MAX_COSTED)] for scale in range(len(SHIFTS))], np.int64)
-
-
-def choose_scales(differences_3K: Integers) -> list[int]:
-    """Return the scale of each class that makes its differences shortest, zeros at the frame's end counted too."""
-    cheapest_3 = _COSTS[:, np.minimum(differences_3K, _MAX_COSTED - 1)].sum(axis=2).argmin(axis=0)
-    scales: list[int] = cheapest_3.tolist()
-    return scales
-
-
-def code_differences(differences_3K: Integers, scales: Sequence[int]) -> bytes:
-    """Code zigzag differences.
+class SymbolReader:
+    """Takes what a ``SymbolWriter`` put.
 
     Args:
-        differences_3K: not negative, below 2**13.
-        scales: of x, of y and of strength, each an index of ``FREQUENCIES``.
+        coded: from the network.
     """
-    rows: list[list[int]] = differences_3K.tolist()
-    state = 0
-    # The last symbol pushed is the first popped.
-    for scale, row in zip(reversed(scales), reversed(rows), strict=True):
-        for symbol in reversed(row):
-            state = _push(state, symbol, scale)
-    for scale in reversed(scales):
-        state = state << SCALE_BITS | scale
-    return state.to_bytes((state.bit_length() + 7) // 8, "little")
 
+    def __init__(self, coded: bytes) -> None:
+        self._code = int.from_bytes(coded, "big")
+        self._above = self._code  # how far the code lies above the interval's beginning
+        self._width = 1 << 8 * len(coded)
+        self._num_bits = 0
+        self._is_empty = not coded
 
-def _push(state: int, symbol: int, scale: int) -> int:
-    shift = SHIFTS[scale]
-    index = symbol >> shift
-    if shift:
-        state = state << shift | (symbol & ((1 << shift) - 1))
-    if index >= ESCAPE:
-        excess = index - ESCAPE + 1
-        length = excess.bit_length() - 1
-        state = (state << length | (excess ^ 1 << length)) << ESCAPE_LENGTH_BITS | length
-        index = ESCAPE
-    frequency = FREQUENCIES[scale][index]
-    quotient, remainder = divmod(state, frequency)
-    return (quotient << PRECISION_BITS) + STARTS[scale][index] + remainder
+    def bits(self, num_bits: int) -> int:
+        """Take an integer as it is."""
+        value, self._above = divmod(self._above << num_bits, self._width)
+        self._num_bits += num_bits
+        return value
 
+    def symbol(self, row: Row) -> int:
+        """Take a symbol of a table."""
+        frequencies, starts = row
+        above = self._above << PRECISION_BITS
+        symbol = bisect_right(starts, above // self._width) - 1
+        self._above = above - starts[symbol] * self._width
+        self._width *= frequencies[symbol]
+        self._num_bits += PRECISION_BITS
+        return symbol
 
-def read_differences(coded: bytes, num_keypoints: int) -> Integers:
-    """Read what ``code_differences`` wrote.
+    def integer(self, row: Row) -> int:
+        """Take a signed integer."""
+        zigzag = self.symbol(row)
+        if zigzag == ESCAPE:
+            length = self.bits(ESCAPE_LENGTH_BITS)
+            zigzag += (1 << length | self.bits(length)) - 1
+        return zigzag >> 1 if zigzag % 2 == 0 else -(zigzag + 1 >> 1)
 
-    Returns:
-        Zigzag differences, (3, K).
+    def end(self) -> None:
+        """Check that no shorter bytes, and none before these, lie in the interval.
 
-    Raises:
-        BitstreamError: the bytes are not what any encoder writes.
-    """
-    if coded and not coded[-1]:
-        raise BitstreamError("coded differences end with a zero byte")
-    state = int.from_bytes(coded, "little")
-    scales = []
-    for _ in range(3):
-        scales.append(state & ((1 << SCALE_BITS) - 1))
-        state >>= SCALE_BITS
-    symbols: list[int] = []
-    for scale in scales:
-        state = _pop_row(state, scale, num_keypoints, symbols)
-    if state:
-        raise BitstreamError("coded differences do not end where their last symbol does")
-    return np.array(symbols, dtype=np.int32).reshape(3, num_keypoints)
-
-
-def _pop_row(state: int, scale: int, count: int, symbols: list[int]) -> int:
-    frequencies, starts, slots, shift = FREQUENCIES[scale], STARTS[scale], _SYMBOL_OF_SLOT[scale], SHIFTS[scale]
-    for _ in range(count):
-        slot = state & _SLOT_MASK
-        index = slots[slot]
-        state = frequencies[index] * (state >> PRECISION_BITS) + slot - starts[index]
-        if index == ESCAPE:
-            length = state & ((1 << ESCAPE_LENGTH_BITS) - 1)
-            state >>= ESCAPE_LENGTH_BITS
-            index += (1 << length | (state & ((1 << length) - 1))) - 1
-            state >>= length
-        if shift:
-            index = index << shift | (state & ((1 << shift) - 1))
-            state >>= shift
-        symbols.append(index)
-    return state
-
-
-def pack_values(values: Sequence[int], bits: Sequence[int]) -> bytes:
-    """Pack integers at given widths, most significant bit first, the last byte filled up with zero bits."""
-    packed = 0
-    for value, width in zip(values, bits, strict=True):
-        packed = packed << width | value
-    num_bytes = (sum(bits) + 7) // 8
-    return (packed << (8 * num_bytes - sum(bits))).to_bytes(num_bytes, "big")
-
-
-def unpack_values(packed: bytes, bits: Sequence[int]) -> list[int]:
-    """Read what ``pack_values`` wrote.
-
-    Raises:
-        BitstreamError: another number of bytes, or the filling bits are not zero.
-    """
-    total = sum(bits)
-    num_bytes = (total + 7) // 8
-    if len(packed) != num_bytes:
-        raise BitstreamError(f"packed values have {len(packed)} bytes; they must have {num_bytes}")
-    state = int.from_bytes(packed, "big")
-    filling = 8 * num_bytes - total
-    if state & ((1 << filling) - 1):
-        raise BitstreamError("the filling bits of packed values are not zero")
-    state >>= filling
-    values = []
-    for width in reversed(bits):
-        values.append(state & ((1 << width) - 1))
-        state >>= width
-    return values[::-1]
+        Raises:
+            BitstreamError: some do: the bytes are damaged.
+        """
+        step = 1 << self._num_bits
+        is_first = self._above < step
+        is_shortest = self._is_empty or self._above + (-self._code % 256) * step >= self._width
+        if not (is_first and is_shortest):
+            raise BitstreamError("coded frame does not end where its last symbol does")

@@ -11,6 +11,7 @@ from codec.errors import BitstreamError
 
 NUM_NUMBERS = 1 << 16
 WINDOW = 16
+MAX_GROUP = 8
 MODEL_BYTES = 4
 MAX_CONTROL_BYTES = 16_384
 FRAGMENT_BYTES = 16_000

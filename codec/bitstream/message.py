@@ -25,7 +25,6 @@ from codec.bitstream.fields import (
     MAX_TIME,
     MODEL_BYTES,
     NUM_NUMBERS,
-    WINDOW,
     check_range,
     cut,
     name_of,
@@ -51,27 +50,21 @@ class FrameFields:
     """The fields of one ``Frame`` message.
 
     Attributes:
-        number: frame counter modulo 2**16.
-        model: of a keyframe, the first bytes of the model's SHA-256; empty in a predicted frame.
-        base: of a predicted frame, its base's number; None in a keyframe.
-        coded: packed values or coded differences.
+        number: of a keyframe's message, the newest frame's counter modulo 2**16; 0 in others.
+        model: of a keyframe's message, the first bytes of the model's identity; empty in others.
+        coded: the frames.
     """
 
     number: int
     model: bytes
-    base: int | None
     coded: bytes
 
 
 def frame_to_bytes(fields: FrameFields) -> bytes:
     """Serialise a frame."""
-    if fields.base is None:
+    if fields.model:
         return Frame(number=fields.number, model=fields.model, coded=fields.coded).SerializeToString()
-    frame = Frame(number=fields.number, coded=fields.coded)
-    distance = (fields.number - fields.base) % NUM_NUMBERS
-    if distance != 1:
-        frame.base = distance
-    return frame.SerializeToString()
+    return Frame(coded=fields.coded).SerializeToString()
 
 
 def frame_from_bytes(message: bytes) -> FrameFields:
@@ -85,15 +78,13 @@ def frame_from_bytes(message: bytes) -> FrameFields:
     except DecodeError as error:
         raise BitstreamError("frame is not a protobuf message of its kind") from error
     check_range("frame number", frame.number, 0, NUM_NUMBERS - 1)
-    distance = frame.base if frame.HasField("base") else 1
     if not frame.HasField("model"):
-        check_range("base distance", distance, 1, WINDOW)
-        return FrameFields(frame.number, b"", (frame.number - distance) % NUM_NUMBERS, frame.coded)
-    if frame.HasField("base"):
-        raise BitstreamError("keyframe has a base")
+        if frame.number:
+            raise BitstreamError("predicted frame has a number of its own")
+        return FrameFields(0, b"", frame.coded)
     if len(frame.model) != MODEL_BYTES:
         raise BitstreamError(f"model identity has {len(frame.model)} bytes; it must have {MODEL_BYTES}")
-    return FrameFields(frame.number, frame.model, None, frame.coded)
+    return FrameFields(frame.number, frame.model, frame.coded)
 
 
 def pack_control(message: ControlMessage) -> list[bytes]:
@@ -144,6 +135,7 @@ def _hello_proto(message: Hello) -> HelloProto:
         role=_ROLES[message.role],
         reference_sha256s=[bytes.fromhex(sha256) for sha256 in message.reference_sha256s],
         max_references=message.max_references,
+        priors_sha256=bytes.fromhex(message.priors_sha256),
     )
 
 
@@ -257,6 +249,7 @@ def _hello(hello: HelloProto) -> Hello:
         role=name_of(hello.role, _ROLES, "role"),
         reference_sha256s=tuple(sha256_hex(digest) for digest in hello.reference_sha256s),
         max_references=hello.max_references,
+        priors_sha256=sha256_hex(hello.priors_sha256),
     )
 
 

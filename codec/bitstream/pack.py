@@ -3,8 +3,9 @@
     message -> [version and form, 1 byte][message, plain or compressed] -> payload
 
 The envelope's high four bits are the wire version, its low four the form of what follows. A compressed body is a zstd
-frame (RFC 8878) without its four magic bytes. The smaller form is sent: one frame of keypoints is high-entropy and
-stays plain (docs/wire-format.md has the figures), a list of strings or hashes may not.
+frame (RFC 8878) without its four magic bytes. A bare body is the content of field 4 of a message that has no other: two
+bytes less, of seven. The smallest form is sent: one frame of keypoints is high-entropy and gains nothing by zstd
+(docs/wire-format.md has the figures), a list of strings or hashes does.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import zstandard
 from codec.config import WIRE_VERSION
 from codec.errors import BitstreamError, VersionError
 
-PLAIN, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
+PLAIN, ZSTD, ZSTD_DICTIONARY, BARE = 0, 1, 2, 3
+BARE_TAG = 4 << 3 | 2
+"""Protobuf's tag of field 4, length-delimited."""
 ZSTD_MAGIC = zstandard.FRAME_HEADER
 MIN_COMPRESSIBLE_BYTES = 64
 ZSTD_LEVEL = 12
@@ -24,9 +27,12 @@ MAX_WINDOW_BYTES = 1 << 20
 def pack(message: bytes) -> bytes:
     """Wrap a message in the smallest form."""
     body, form = message, PLAIN
+    bare = _bare(message)
+    if bare is not None:
+        body, form = bare, BARE
     if len(message) >= MIN_COMPRESSIBLE_BYTES:
         compressed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(message).removeprefix(ZSTD_MAGIC)
-        if len(compressed) < len(message):
+        if len(compressed) < len(body):
             body, form = compressed, ZSTD
     return bytes([WIRE_VERSION << 4 | form]) + body
 
@@ -47,12 +53,28 @@ def unpack(payload: bytes, max_bytes: int) -> bytes:
     version, form = payload[0] >> 4, payload[0] & 15
     if version != WIRE_VERSION:
         raise VersionError(f"payload has wire version {version}; this build speaks {WIRE_VERSION}")
-    if form not in (PLAIN, ZSTD):
+    if form not in (PLAIN, ZSTD, BARE):
         what = "needs a dictionary" if form == ZSTD_DICTIONARY else f"has the unknown form {form}"
-        raise BitstreamError(f"payload {what}; wire version {WIRE_VERSION} has plain (0) and zstd (1)")
-    if len(payload) - 1 > max_bytes:
+        raise BitstreamError(f"payload {what}; wire version {WIRE_VERSION} has plain (0), zstd (1) and bare (3)")
+    if len(payload) - 1 > max_bytes or (len(payload) > 1 << 14 and form == BARE):
         raise BitstreamError(f"payload has {len(payload)} bytes; at most {max_bytes + 1} are valid")
+    if form == BARE:
+        return bytes([BARE_TAG]) + _varint(len(payload) - 1) + payload[1:]
     return payload[1:] if form == PLAIN else _decompress(payload[1:], max_bytes)
+
+
+def _bare(message: bytes) -> bytes | None:
+    """Return the content of a message's field 4, or None when it has any other."""
+    for head_bytes in (2, 3):
+        content = message[head_bytes:]
+        if content and message == bytes([BARE_TAG]) + _varint(len(content)) + content:
+            return content
+    return None
+
+
+def _varint(value: int) -> bytes:
+    """Return a length below 2**14 as protobuf writes it."""
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128, value >> 7])
 
 
 def _decompress(body: bytes, max_bytes: int) -> bytes:

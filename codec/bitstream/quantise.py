@@ -1,22 +1,21 @@
 """Stage 3 of 8: keypoints to integers, and back.
 
+    Keypoints (1, K) --to_grid--> grid (N,) --predict ...--> grid (N,) --from_grid--> QuantisedKeypoints (K, 3)
     Keypoints (1, K) --quantise--> QuantisedKeypoints (K, 3) --dequantise--> Keypoints (1, K)
 
-A uniform quantiser: the range is cut into 2**bits equal bins, and a bin is rebuilt at its centre. Shape legend: B
-batch (1 here), K keypoints, 3 = (x, y, strength).
+A uniform quantiser: the range is cut into 2**bits equal bins, and a bin is rebuilt at its centre. The stream computes
+on a finer grid of its own. Shape legend: B batch (1 here), K keypoints, 3 = (x, y, strength), N = 3 K.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from codec.bitstream.priors import GRID_BITS, Floats
 from codec.config import CodecConfig
 from codec.errors import ConfigError
 from codec.structs import Integers, Keypoints, QuantisedKeypoints
-
-Floats = npt.NDArray[np.float64]
 
 
 def value_bits(config: CodecConfig) -> tuple[int, int, int]:
@@ -39,6 +38,27 @@ def quantise(keypoints: Keypoints, config: CodecConfig) -> QuantisedKeypoints:
     Raises:
         ConfigError: another shape than (1, K), or a value is NaN or infinite.
     """
+    levels = num_levels(config)
+    values_K3 = np.clip(np.floor(_unit_values(keypoints, config) * levels), 0, levels - 1)
+    return QuantisedKeypoints(values_K3.astype(np.int32))
+
+
+def to_grid(keypoints: Keypoints, config: CodecConfig) -> Floats:
+    """Return keypoints in steps of the stream's grid, (N,), not rounded.
+
+    Raises:
+        ConfigError: another shape than (1, K), or a value is NaN or infinite.
+    """
+    return _unit_values(keypoints, config).ravel() * (1 << GRID_BITS)
+
+
+def from_grid(grid_N: Integers, config: CodecConfig) -> QuantisedKeypoints:
+    """Return what values on the stream's grid are in the config's bins."""
+    shifts = np.array([GRID_BITS - bits for bits in value_bits(config)], dtype=np.int32)
+    return QuantisedKeypoints(grid_N.reshape(-1, 3) >> shifts)
+
+
+def _unit_values(keypoints: Keypoints, config: CodecConfig) -> Floats:
     expected = (1, config.num_keypoints)
     if keypoints.locations_BKC.shape != (*expected, 2) or keypoints.strengths_BK.shape != expected:
         shapes = tuple(keypoints.locations_BKC.shape), tuple(keypoints.strengths_BK.shape)
@@ -50,9 +70,8 @@ def quantise(keypoints: Keypoints, config: CodecConfig) -> QuantisedKeypoints:
     unit_K3: Floats = np.concatenate([(locations + 1) / 2, strengths[:, None]], axis=1)
     if not np.isfinite(unit_K3).all():
         raise ConfigError("keypoints hold a NaN or an infinite value")
-    levels = num_levels(config)
-    values_K3 = np.clip(np.floor(np.clip(unit_K3, 0, 1) * levels), 0, levels - 1)
-    return QuantisedKeypoints(values_K3.astype(np.int32))
+    clamped_K3: Floats = np.clip(unit_K3, 0, 1)
+    return clamped_K3
 
 
 def dequantise(quantised: QuantisedKeypoints, config: CodecConfig) -> Keypoints:

@@ -1,72 +1,76 @@
-"""Stage 4 and 5 of 8, frame by frame: the state that sender and receiver keep alike.
+"""Stages 3 to 5 of 8, frame by frame: the state that sender and receiver keep alike.
 
-    QuantisedKeypoints --StreamWriter.write--> EncodedFrame.payload --StreamReader.read--> CodedFrame
+    Keypoints --StreamWriter.write--> EncodedFrame.payload --StreamReader.read--> CodedFrame
 
-A keyframe stands alone. A predicted frame names its base, one of the ``WINDOW`` frames before it. Both ends keep the
-last ``WINDOW`` frames, and a keyframe drops none of them, so that frames in flight around it can still be read. Shape
-legend: K keypoints; 3 = (x, y, strength).
+Each frame is coded from the one before it; ``repeats`` frames before it are sent once more in the same message, so that
+as many lost packets in a row cost nothing. Or, once the receiver has said which frame it has (``base_number``), the
+message is coded from that one: whatever was lost between, it can be read. Both ends keep the last ``WINDOW`` frames.
+Shape legend: K keypoints; N = 3 K values.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
-from codec.bitstream.entropy import choose_scales, code_differences, pack_values, read_differences, unpack_values
-from codec.bitstream.fields import MODEL_BYTES, NUM_NUMBERS, WINDOW
+from codec.bitstream.choose import choose_frame, choose_keyframe
+from codec.bitstream.fields import MAX_GROUP, MODEL_BYTES, NUM_NUMBERS, WINDOW
+from codec.bitstream.group import NUMBER_BITS, FrameCode, Group, code_group, read_frames, read_head
 from codec.bitstream.message import FrameFields, frame_from_bytes, frame_to_bytes
 from codec.bitstream.pack import pack, unpack
-from codec.bitstream.predict import differences, reconstruct
-from codec.bitstream.quantise import check_values, num_levels, value_bits
+from codec.bitstream.predict import FrameState, expect, mean_state, reconstruct, reconstruct_key
+from codec.bitstream.priors import Floats, Priors
+from codec.bitstream.quantise import from_grid, to_grid
 from codec.config import CodecConfig
-from codec.errors import ConfigError, MissingBaseError, ModelMismatchError
-from codec.structs import CodedFrame, EncodedFrame, Integers, QuantisedKeypoints
+from codec.errors import BitstreamError, ConfigError, MissingBaseError, ModelMismatchError
+from codec.structs import CodedFrame, EncodedFrame, Keypoints
 
 MAX_FRAME_BYTES = 1024
+MAX_LOST_PACKETS = 15
+"""After more lost packets in a row the bits of a frame's number no longer tell which it is: nothing is kept."""
+_HALF = 1 << NUMBER_BITS >> 1
 
 
-@dataclass(frozen=True, slots=True)
-class FrameHead:
-    """What a payload says of itself without any state.
-
-    Attributes:
-        number: frame counter modulo 2**16.
-        base: number of the frame that it is predicted from, or None for a keyframe.
-    """
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sent:
+    """A frame as a sender remembers it."""
 
     number: int
-    base: int | None
-
-    @property
-    def is_keyframe(self) -> bool:
-        """Whether the frame can be decoded on its own."""
-        return self.base is None
+    grid_N: Floats
+    code: FrameCode
+    state: FrameState
+    is_chained: bool
 
 
 class FrameWindow:
-    """The last ``WINDOW`` frames that came, by number."""
+    """The states after the last ``WINDOW`` frames that came, by number."""
 
     def __init__(self) -> None:
-        self._frames: dict[int, Integers] = {}
+        self._states: dict[int, FrameState] = {}
 
     def __contains__(self, number: int) -> bool:
-        return number in self._frames
+        return number in self._states
 
-    def __getitem__(self, number: int) -> Integers:
-        return self._frames[number]
+    def __getitem__(self, number: int) -> FrameState:
+        return self._states[number]
 
-    def add(self, number: int, values_K3: Integers) -> None:
-        """Keep a frame and drop the one that came first of more than ``WINDOW``.
+    def add(self, number: int, state: FrameState) -> None:
+        """Keep a state and drop the one that came first of more than ``WINDOW``.
 
         Another frame of the same number comes from a sender that began anew: its stream shares no frame with what is
         kept.
         """
-        if number in self._frames and not np.array_equal(self._frames[number], values_K3):
-            self._frames.clear()
-        self._frames[number] = values_K3.copy()
-        if len(self._frames) > WINDOW:
-            del self._frames[next(iter(self._frames))]
+        if number in self._states and not np.array_equal(self._states[number].values_N, state.values_N):
+            self._states.clear()
+        self._states[number] = state
+        if len(self._states) > WINDOW:
+            del self._states[next(iter(self._states))]
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._states.clear()
 
 
 class StreamWriter:
@@ -75,58 +79,131 @@ class StreamWriter:
     Args:
         config: of the model.
         model_sha256: of its weights, 64 hex digits.
+        priors: of both ends.
         first_number: number of the first frame.
+        repeats: frames that each message sends once more.
+        frames_per_packet: frames that wait for each other and share a message.
+
+    Raises:
+        ConfigError: a message would have more than ``MAX_GROUP`` frames, or the priors are of another model.
     """
 
-    def __init__(self, config: CodecConfig, model_sha256: str, *, first_number: int = 0) -> None:
+    def __init__(
+        self,
+        config: CodecConfig,
+        model_sha256: str,
+        priors: Priors,
+        *,
+        first_number: int = 0,
+        repeats: int = 0,
+        frames_per_packet: int = 1,
+    ) -> None:
+        if repeats < 0 or not 1 <= frames_per_packet <= 4 or repeats + frames_per_packet > MAX_GROUP:
+            raise ConfigError(
+                f"repeats is {repeats} and frames_per_packet {frames_per_packet}; a packet holds 1 to 4 new frames, "
+                f"and {MAX_GROUP} in all"
+            )
         self._config = config
-        self._model = _model_identity(model_sha256)
+        self._priors = _fitting(priors, config)
+        self._identity = stream_identity(model_sha256, priors)
         self._next_number = first_number % NUM_NUMBERS
+        self._repeats = repeats
+        self._frames_per_packet = frames_per_packet
         self._window = FrameWindow()
+        self._sent: list[_Sent] = []
+        self._num_waiting = 0
 
     def write(
-        self, quantised: QuantisedKeypoints, *, force_keyframe: bool = False, base_number: int | None = None
+        self, keypoints: Keypoints, *, force_keyframe: bool = False, base_number: int | None = None
     ) -> EncodedFrame:
-        """Code one frame: predicted where that is shorter, else as a keyframe.
+        """Code one frame.
 
         Args:
-            quantised: the frame's keypoints.
+            keypoints: of the frame, as detected.
             force_keyframe: write a keyframe whatever it costs.
-            base_number: predict from this frame (say, one that the receiver has confirmed) instead of the one before.
+            base_number: code the message from this frame, which the receiver has, instead of the one before.
+
+        Returns:
+            The frame; its payload is empty while it waits for others to share a packet.
 
         Raises:
-            ConfigError: values out of range, or ``base_number`` is not one of the last ``WINDOW`` frames.
+            ConfigError: keypoints of another model, or ``base_number`` is not one of the last ``WINDOW`` frames.
         """
-        values_K3 = quantised.values_K3
-        check_values(values_K3, self._config)
-        number = self._next_number
-        if base_number is None:
-            base_number = (number - 1) % NUM_NUMBERS
-        elif base_number not in self._window:
+        number, grid_N = self._next_number, to_grid(keypoints, self._config)
+        if base_number is not None and base_number not in self._window:
             raise ConfigError(f"base_number is {base_number}; it must be one of the last {WINDOW} frames' numbers")
-        payload = self._keyframe(number, values_K3)
-        is_keyframe = True
-        if base_number in self._window and not force_keyframe:
-            predicted = self._predicted(number, values_K3, base_number)
-            if len(predicted) < len(payload):
-                payload, is_keyframe = predicted, False
-        self._window.add(number, values_K3.astype(np.int32))
+        if force_keyframe or not self._sent:
+            self._sent.clear()
+            self._num_waiting, base_number = 0, None
+            sent = self._keyframe(number, grid_N)
+        else:
+            sent = self._next(number, grid_N, self._sent[-1].state)
+        self._sent = [*self._sent, sent][-(MAX_GROUP + 1) :]
+        self._num_waiting += 1
+        payload = b""
+        if self._num_waiting >= self._frames_per_packet or sent.code.is_keyframe:
+            payload = self._payload(base_number, self._repeats)
+            self._num_waiting = 0
+        self._window.add(number, self._sent[-1].state)
         self._next_number = (number + 1) % NUM_NUMBERS
-        return EncodedFrame(payload, number, is_keyframe, quantised)
+        shown = from_grid(self._sent[-1].state.values_N, self._config)
+        return EncodedFrame(payload, number, sent.code.is_keyframe, shown)
 
     def holds(self, number: int) -> bool:
         """Return whether a frame is still in the window, so that ``base_number`` may name it."""
         return number in self._window
 
-    def _keyframe(self, number: int, values_K3: Integers) -> bytes:
-        bits = value_bits(self._config) * self._config.num_keypoints
-        coded = pack_values(values_K3.ravel().tolist(), bits)
-        return pack(frame_to_bytes(FrameFields(number, self._model, None, coded)))
+    def _keyframe(self, number: int, grid_N: Floats) -> _Sent:
+        coefficients_N, state = choose_keyframe(grid_N, self._priors)
+        return _Sent(number, grid_N, FrameCode(coefficients_N, -1), state, True)
 
-    def _predicted(self, number: int, values_K3: Integers, base_number: int) -> bytes:
-        zigzag_3K = differences(values_K3, self._window[base_number])
-        coded = code_differences(zigzag_3K, choose_scales(zigzag_3K))
-        return pack(frame_to_bytes(FrameFields(number, b"", base_number, coded)))
+    def _next(self, number: int, grid_N: Floats, base: FrameState, distance: int = 1) -> _Sent:
+        coefficients_N, activity, state = choose_frame(grid_N, base, distance, self._priors)
+        return _Sent(number, grid_N, FrameCode(coefficients_N, activity), state, True)
+
+    def _payload(self, base_number: int | None, repeats: int) -> bytes:
+        """Return the message of the newest frames, with fewer repeats when it grows too large."""
+        payload = self._chained(repeats) if base_number is None else self._anchored(base_number, repeats)
+        if len(payload) > MAX_FRAME_BYTES and repeats:
+            return self._payload(base_number, repeats - 1)
+        return payload
+
+    def _chained(self, repeats: int) -> bytes:
+        """Return the message of the newest frames as they were coded, each from the one before."""
+        most = min(len(self._sent), self._num_waiting + repeats)
+        count = self._num_waiting
+        while count < most and self._sent[-count].is_chained and not self._sent[-count].code.is_keyframe:
+            count += 1
+        while count > 1 and not self._sent[-count].is_chained:
+            count -= 1
+        group = self._sent[-count:]
+        has_keyframe = group[0].code.is_keyframe
+        before = 0 if has_keyframe or len(self._sent) == count else self._sent[-count - 1].state.activity
+        return self._message(group, before, 0 if has_keyframe else 1, is_exact=True)
+
+    def _anchored(self, base_number: int, repeats: int) -> bytes:
+        """Return the message of the newest frames, coded anew from a frame that the receiver has."""
+        base = self._window[base_number]
+        group: list[_Sent] = []
+        for sent in self._sent[-(self._num_waiting + repeats) :]:
+            distance = (sent.number - base_number) % NUM_NUMBERS
+            if group:
+                group.append(self._next(sent.number, sent.grid_N, group[-1].state))
+            elif 1 <= distance <= WINDOW:
+                group.append(self._next(sent.number, sent.grid_N, base, distance))
+        distance = (group[0].number - base_number) % NUM_NUMBERS
+        newest = group[-1]
+        self._sent[-1] = _Sent(newest.number, newest.grid_N, newest.code, newest.state, False)
+        return self._message(group, base.activity, distance, is_exact=False)
+
+    def _message(self, frames: list[_Sent], before: int, distance: int, *, is_exact: bool) -> bytes:
+        number = frames[-1].number
+        codes = [frame.code for frame in frames]
+        group = Group(number % (1 << NUMBER_BITS), self._num_waiting, distance, is_exact, codes)
+        coded = code_group(group, before, self._priors)
+        if distance:
+            return pack(frame_to_bytes(FrameFields(0, b"", coded)))
+        return pack(frame_to_bytes(FrameFields(number, self._identity, coded)))
 
 
 class StreamReader:
@@ -135,65 +212,121 @@ class StreamReader:
     Args:
         config: of the model.
         model_sha256: of its weights, 64 hex digits.
+        priors: of both ends.
+
+    Raises:
+        ConfigError: the priors are of another model.
     """
 
-    def __init__(self, config: CodecConfig, model_sha256: str) -> None:
+    def __init__(self, config: CodecConfig, model_sha256: str, priors: Priors) -> None:
         self._config = config
-        self._model = _model_identity(model_sha256)
+        self._priors = _fitting(priors, config)
+        self._identity = stream_identity(model_sha256, priors)
         self._window = FrameWindow()
+        self._newest: int | None = None
+        self._read: dict[int, None] = {}
 
-    def read(self, payload: bytes) -> CodedFrame:
-        """Read one frame; a duplicate gives the same frame again. After an error the state is as before.
+    def read(self, payload: bytes, packets_since_last: int = 1) -> CodedFrame:
+        """Read the newest frame of a message; see ``read_all``."""
+        return self.read_all(payload, packets_since_last)[-1]
+
+    def read_all(self, payload: bytes, packets_since_last: int = 1) -> list[CodedFrame]:
+        """Read one message; a duplicate gives the same frame again. After an error the state is as before.
+
+        Args:
+            payload: of one packet.
+            packets_since_last: by how much the packet's sequence number is greater than that of the packet read
+                before.
+
+        Returns:
+            The frames that no message gave before, oldest first; the message's newest is always the last.
 
         Raises:
             BitstreamError: truncated, corrupt or oversized.
+            ModelMismatchError: a keyframe of another model, or of other priors.
             VersionError: another wire version.
-            ModelMismatchError: a keyframe of another model.
-            MissingBaseError: the base did not come; ask for a keyframe.
+            MissingBaseError: the base did not come; ask for a keyframe, or say which frame there is.
         """
-        fields = _read_fields(payload)
-        values_K3 = self._keyframe(fields) if fields.base is None else self._predicted(fields, fields.base)
-        self._window.add(fields.number, values_K3)
-        return CodedFrame(fields.number, fields.base, QuantisedKeypoints(values_K3))
-
-    def _keyframe(self, fields: FrameFields) -> Integers:
-        if fields.model != self._model:
+        fields = frame_from_bytes(unpack(payload, MAX_FRAME_BYTES))
+        if fields.model and fields.model != self._identity:
             raise ModelMismatchError(
-                f"frame was coded for model {fields.model.hex()}; the one loaded is {self._model.hex()}"
+                f"frame was coded for model and priors {fields.model.hex()}; those loaded are {self._identity.hex()}"
             )
-        num_keypoints = self._config.num_keypoints
-        values = unpack_values(fields.coded, value_bits(self._config) * num_keypoints)
-        return np.array(values, dtype=np.int32).reshape(num_keypoints, 3)
+        group, reader = read_head(fields.coded, has_keyframe=bool(fields.model))
+        number = self._number(fields, group, packets_since_last)
+        first = (number - len(group.frames) + 1) % NUM_NUMBERS
+        base_number = (first - group.distance) % NUM_NUMBERS
+        state = self._base(number, base_number) if group.distance else mean_state(self._priors)
+        codes = read_frames(group, reader, state.activity, self._priors)
+        return self._keep(group, codes, first, base_number, state)
 
-    def _predicted(self, fields: FrameFields, base: int) -> Integers:
-        if base not in self._window:
-            if fields.number in self._window:  # a late duplicate
-                return self._window[fields.number].copy()
-            raise MissingBaseError(f"frame {fields.number} is predicted from frame {base}, which never came")
-        zigzag_3K = read_differences(fields.coded, self._config.num_keypoints)
-        return reconstruct(zigzag_3K, self._window[base], num_levels(self._config))
+    @property
+    def newest(self) -> int | None:
+        """Number of the newest frame that others may be predicted from; None before the first."""
+        return self._newest if self._newest is not None and self._newest in self._window else None
+
+    def _number(self, fields: FrameFields, group: Group, packets_since_last: int) -> int:
+        if fields.model:
+            if fields.number % (1 << NUMBER_BITS) != group.number_bits:
+                raise BitstreamError("a keyframe tells two numbers")
+            return fields.number
+        if self._newest is None:
+            raise MissingBaseError("a predicted frame came before any keyframe")
+        if packets_since_last > MAX_LOST_PACKETS + 1:
+            raise MissingBaseError(f"{packets_since_last - 1} packets before a predicted frame never came")
+        expected = self._newest + group.num_fresh * packets_since_last
+        ahead = (group.number_bits - expected + _HALF) % (1 << NUMBER_BITS) - _HALF
+        return (expected + ahead) % NUM_NUMBERS
+
+    def _base(self, number: int, base_number: int) -> FrameState:
+        if base_number not in self._window:
+            raise MissingBaseError(f"frame {number} is predicted from frame {base_number}, which never came")
+        return self._window[base_number]
+
+    def _keep(
+        self, group: Group, codes: list[FrameCode], first: int, base_number: int, state: FrameState
+    ) -> list[CodedFrame]:
+        found, states, distance = [], [], group.distance
+        base: int | None = base_number
+        for index, code in enumerate(codes):
+            number = (first + index) % NUM_NUMBERS
+            if code.is_keyframe:
+                state, base = reconstruct_key(code.coefficients_N, self._priors), None
+            else:
+                expected = expect(state, distance, self._priors)
+                state = reconstruct(code.coefficients_N, expected, code.activity, self._priors)
+            states.append((number, state))
+            if index == len(codes) - 1 or number not in self._read:
+                is_repeated = index < len(codes) - group.num_fresh
+                found.append(CodedFrame(number, base, from_grid(state.values_N, self._config), is_repeated))
+            base, distance = number, 1
+        for number, kept in states if group.is_exact else states[-1:]:
+            self._window.add(number, kept)
+        for frame in found:
+            self._read.pop(frame.number, None)
+            self._read[frame.number] = None
+        while len(self._read) > 4 * WINDOW:
+            del self._read[next(iter(self._read))]
+        self._newest = states[-1][0]
+        return found
 
 
-def peek(payload: bytes) -> FrameHead:
-    """Return number and base of a frame without decoding it.
+def stream_identity(model_sha256: str, priors: Priors) -> bytes:
+    """Return what keyframes say of model and priors.
 
     Raises:
-        BitstreamError: truncated, corrupt or oversized.
-        VersionError: another wire version.
+        ConfigError: ``model_sha256`` is not 64 hex digits.
     """
-    fields = _read_fields(payload)
-    return FrameHead(fields.number, fields.base)
-
-
-def _read_fields(payload: bytes) -> FrameFields:
-    return frame_from_bytes(unpack(payload, MAX_FRAME_BYTES))
-
-
-def _model_identity(model_sha256: str) -> bytes:
     try:
         digest = bytes.fromhex(model_sha256)
     except ValueError:
         digest = b""
     if len(digest) != 32:
         raise ConfigError(f"model_sha256 is {model_sha256!r}; it must be 64 hex digits")
-    return digest[:MODEL_BYTES]
+    return hashlib.sha256(digest + bytes.fromhex(priors.sha256)).digest()[:MODEL_BYTES]
+
+
+def _fitting(priors: Priors, config: CodecConfig) -> Priors:
+    if priors.num_keypoints != config.num_keypoints:
+        raise ConfigError(f"priors are for {priors.num_keypoints} keypoints; the model has {config.num_keypoints}")
+    return priors

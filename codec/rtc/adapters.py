@@ -24,11 +24,14 @@ from av.frame import Frame
 from av.packet import Packet
 from av.stream import Stream
 
+from codec.bitstream.fields import NUM_NUMBERS
+from codec.config import CLOCK_RATE_HZ
 from codec.decoder import Decoder
 from codec.encoder import Encoder
-from codec.errors import BitstreamError, ConfigError
+from codec.errors import BitstreamError, ConfigError, MissingBaseError
 from codec.frames import frame_from_rgb
-from codec.rtc.payload import RtpPayload, pack_payload, unpack_payload
+from codec.rtc.acknowledge import Acknowledger
+from codec.rtc.payload import NEW_STREAM, RtpPayload, pack_payload, unpack_payload
 from codec.rtc.pictures import NewestWorker
 from codec.rtc.plugin import Plugin
 from codec.rtc.square import square_rgb
@@ -36,6 +39,9 @@ from codec.rtc.stats import FailureLog, KeyframeRequests
 from codec.structs import CodedFrame, EncodedFrame
 
 logger = logging.getLogger(__name__)
+
+MAX_WAIT_S = 0.2
+"""Frames of one packet wait no longer for their turn: a sender that paused is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,13 @@ class ReceivedFrame:
         coded: the frame's number, base and keypoints.
         pts: timestamp in 1/90000 s since the first frame received (aiortc hides the sender's own origin).
         arrival_time_s: seconds since the epoch at which the packet came in.
+        wait_s: how long after that it is due: frames that share a packet are shown one after the other.
     """
 
     coded: CodedFrame
     pts: int
     arrival_time_s: float
+    wait_s: float = 0.0
 
 
 class EncoderAdapter(RtpEncoder):
@@ -65,11 +73,25 @@ class EncoderAdapter(RtpEncoder):
         self._failures = FailureLog(logger, "a frame was not encoded")
         self._reports = FailureLog(logger, "a callback of the program failed")
         self._is_keyframe_due = False
+        self._acknowledged: int | None = None
         self._target_bitrate = 0
 
     @cached_property
     def _encoder(self) -> Encoder:
-        return Encoder(self._plugin.model)
+        plugin = self._plugin
+        return Encoder(plugin.model, repeats=plugin.repeats, frames_per_packet=plugin.frames_per_packet)
+
+    def note_acknowledged(self, number: int) -> None:
+        """Take note that the receiver has a frame; called on the event loop.
+
+        The messages to come are predicted from it, as long as it is kept. A receiver that has none of the kept ones
+        can read no other frame than a keyframe.
+        """
+        if not self._encoder.writer.holds(number):
+            self._is_keyframe_due = True
+            self._acknowledged = None
+        else:
+            self._acknowledged = number
 
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
         """Encode one frame of any size and format.
@@ -121,8 +143,8 @@ class EncoderAdapter(RtpEncoder):
             raise BitstreamError(f"a track gave a {type(frame).__name__}; this codec codes video frames")
         timestamp = _timestamp(frame)
         rgb = square_rgb(frame, self._plugin.model.config.image_size)
-        encoded = self._encoder.encode(rgb, force_keyframe=self._is_keyframe_due)
-        payloads = pack_payload(encoded.payload)
+        encoded = self._encoder.encode(rgb, force_keyframe=self._is_keyframe_due, base_number=self._acknowledged)
+        payloads = pack_payload(encoded.payload) if encoded.payload else []
         self._is_keyframe_due = False
         self._plugin.stats.add(
             frames_sent=1, keyframes_sent=int(encoded.is_keyframe), payload_bytes_sent=len(encoded.payload)
@@ -146,16 +168,23 @@ class DecoderAdapter(RtpDecoder):
         plugin: the model and the program's choices.
         request_keyframe: asks the peer for a keyframe; called from the decoder thread.
         deliver: hands a frame to the track; called from the decoder thread or the generator thread.
+        acknowledge: tells the peer the number of a frame that is here; called from the decoder thread.
     """
 
     def __init__(
-        self, plugin: Plugin, request_keyframe: Callable[[], None], deliver: Callable[[av.VideoFrame], None]
+        self,
+        plugin: Plugin,
+        request_keyframe: Callable[[], None],
+        deliver: Callable[[av.VideoFrame], None],
+        acknowledge: Callable[[int], None] = lambda number: None,
     ) -> None:
         self._plugin = plugin
         self._deliver = deliver
         self._failures = FailureLog(logger, "a received frame was dropped")
         self._keyframe_requests = KeyframeRequests(request_keyframe)
+        self._acknowledger = Acknowledger(acknowledge)
         self._worker = NewestWorker(self._show, name="warpcall-generator")
+        self._last: tuple[int, int] | None = None
         self._applied_references: tuple[str, ...] = ()
 
     @cached_property
@@ -173,14 +202,19 @@ class DecoderAdapter(RtpDecoder):
             next packet.
         """
         try:
-            received = self._parse(encoded_frame)
-            self._plugin.stats.add(frames_received=1, payload_bytes_received=len(encoded_frame.data))
-            if received.coded.is_keyframe:
+            frames = self._parse(encoded_frame)
+            self._plugin.stats.add(frames_received=len(frames), payload_bytes_received=len(encoded_frame.data))
+            if any(received.coded.is_keyframe for received in frames):
                 self._keyframe_requests.answered()
             if self._plugin.pictures == "deferred":
-                self._deliver(_placeholder(received))
-            elif self._worker.put(received):
+                for received in frames:
+                    self._deliver(_placeholder(received))
+            elif self._worker.put(frames[-1]):
                 self._plugin.stats.add(pictures_superseded=1)
+        except MissingBaseError as error:
+            self._failures.note(error)
+            self._plugin.stats.add(undecodable_dropped=1)
+            self._complain()
         except Exception as error:  # named boundary: an exception would end aiortc's decoder thread
             self._failures.note(error)
             self._plugin.stats.add(undecodable_dropped=1)
@@ -192,11 +226,35 @@ class DecoderAdapter(RtpDecoder):
         """End the generator thread after the picture at hand, without waiting for it."""
         self._worker.close()
 
-    def _parse(self, encoded_frame: JitterFrame) -> ReceivedFrame:
-        data = encoded_frame.data
+    def _complain(self) -> None:
+        """Say which frame there is, so that the next message is coded from it; without any, ask for a keyframe."""
+        newest = self._decoder.reader.newest
+        if newest is not None:
+            self._acknowledger.note_missing_base(newest)
+        elif self._keyframe_requests.ask():
+            self._plugin.stats.add(keyframes_requested=1)
+
+    def _parse(self, encoded_frame: JitterFrame) -> list[ReceivedFrame]:
+        """Read the frames of a packet; those before its newest get their times from the frames around them."""
+        data, timestamp = encoded_frame.data, encoded_frame.timestamp
         if not isinstance(data, RtpPayload):
             raise BitstreamError(f"{len(data)} bytes that did not come as an RTP payload of this codec")
-        return ReceivedFrame(self._decoder.parse(unpack_payload(data)), encoded_frame.timestamp, data.arrival_time_s)
+        frames = self._decoder.parse_all(unpack_payload(data), data.packets_since_last)
+        newest = frames[-1].number
+        is_new = data.packets_since_last >= NEW_STREAM
+        self._acknowledger.note_packet(newest, 1 if is_new else data.packets_since_last)
+        last_number, last_timestamp = self._last or (newest - 1, timestamp)
+        span = max((newest - last_number) % NUM_NUMBERS, len(frames))
+        received, first_pts = [], None
+        for frame in frames:
+            back = (newest - frame.number) % NUM_NUMBERS
+            pts = timestamp - (timestamp - last_timestamp) * back // span
+            first_pts = pts if first_pts is None and not frame.is_repeated else first_pts
+            wait_s = 0.0 if first_pts is None else min((pts - first_pts) / CLOCK_RATE_HZ, MAX_WAIT_S)
+            received.append(ReceivedFrame(frame, pts, data.arrival_time_s, wait_s))
+        self._plugin.stats.add(frames_recovered=sum(frame.is_repeated for frame in frames))
+        self._last = newest, timestamp
+        return received
 
     def _show(self, received: ReceivedFrame) -> None:
         """Make a picture and deliver it; runs in the generator thread."""

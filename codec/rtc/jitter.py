@@ -10,7 +10,7 @@ from __future__ import annotations
 from aiortc.jitterbuffer import MAX_MISORDER, JitterBuffer, JitterFrame
 from aiortc.rtp import RtpPacket
 
-from codec.rtc.payload import RtpPayload
+from codec.rtc.payload import NEW_STREAM, RtpPayload
 from codec.rtc.stats import PluginStats
 
 MAX_DROPOUT = 3000
@@ -56,9 +56,15 @@ class PromptJitterBuffer(JitterBuffer):
         if self._is_late(packet):
             self._stats.add(late_dropped=1)
             return False, None
+        data.packets_since_last = self._packets_since_last(packet)
         self._newest = (packet.ssrc, packet.sequence_number)
         self._restart_at = None
         return False, JitterFrame(data=data, timestamp=packet.timestamp)
+
+    def _packets_since_last(self, packet: RtpPacket) -> int:
+        if self._newest is None or self._newest[0] != packet.ssrc:
+            return NEW_STREAM
+        return (packet.sequence_number - self._newest[1]) & 0xFFFF
 
     def _is_late(self, packet: RtpPacket) -> bool:
         """Return whether a newer packet was released before.

@@ -16,6 +16,9 @@ from codec.errors import BitstreamError
 MAX_PAYLOAD_BYTES = 1100
 """Largest payload that is sent or accepted: fits any path with its headers (IPv6's least MTU is 1280)."""
 
+NEW_STREAM = 1 << 16
+"""Packets since the last one of a stream that has just begun: nothing of what was read before belongs to it."""
+
 
 class RtpPayload(bytes):
     """A payload of this codec on its way from the socket to the decoder.
@@ -25,9 +28,12 @@ class RtpPayload(bytes):
 
     Attributes:
         arrival_time_s: seconds since the epoch at which the packet was received.
+        packets_since_last: by how much its sequence number is greater than that of the packet released before; the
+            jitter buffer sets it.
     """
 
     arrival_time_s: float
+    packets_since_last: int = 1
 
     @classmethod
     def arrived(cls, payload: bytes) -> RtpPayload:

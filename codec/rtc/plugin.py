@@ -35,6 +35,10 @@ class Plugin:
             newest frame first. "deferred": it gives at once a placeholder whose ``opaque`` is a ``ReceivedFrame``, and
             the program runs the generator itself.
         references: reference pictures for "inline", each uint8 (S, S, 3); may be set later.
+        repeats: frames before it that each message sends once more: so many lost packets in a row cost nothing.
+        frames_per_packet: pictures that share a packet: fewer headers, more delay.
+        header_extensions: whether packets carry what is negotiated beside them (send time and more, 12 bytes); the
+            peer's estimate of the bandwidth is coarser without.
         on_encoded: called in the encoding thread with each coded frame, its timestamp (1/90000 s) and the ``opaque``
             of the frame that was coded.
         on_target_bitrate: called on the event loop with the bitrate that the peer asks for (REMB), bits per second.
@@ -47,11 +51,17 @@ class Plugin:
         *,
         pictures: Literal["inline", "deferred"] = "inline",
         references: ReferenceSet | Sequence[Rgb] = (),
+        repeats: int = 2,
+        frames_per_packet: int = 1,
+        header_extensions: bool = True,
         on_encoded: OnEncoded | None = None,
         on_target_bitrate: OnTargetBitrate | None = None,
     ) -> None:
         self.model = model
         self.pictures = pictures
+        self.repeats = repeats
+        self.frames_per_packet = frames_per_packet
+        self.header_extensions = header_extensions
         self.on_encoded = on_encoded
         self.on_target_bitrate = on_target_bitrate
         self.stats = PluginStats()
@@ -69,7 +79,12 @@ class Plugin:
     @property
     def fmtp(self) -> Fmtp:
         """What this end says of itself in an offer."""
-        return Fmtp(version=WIRE_VERSION, model=self.model.sha256[: Fmtp.MODEL_DIGITS], role="offer")
+        return Fmtp(
+            version=WIRE_VERSION,
+            model=self.model.sha256[: Fmtp.MODEL_DIGITS],
+            priors=self.model.priors.sha256[: Fmtp.PRIORS_DIGITS],
+            role="offer",
+        )
 
 
 def _reference_set(rgbs: Sequence[Rgb]) -> ReferenceSet:

@@ -1,7 +1,7 @@
 """Stage 7 of 8, receiving end: a track's decoder thread with its adapter, and its way back to the receiver.
 
     RTCRtpReceiver --packets--> decoder thread: DecoderAdapter --deliver--> the track's queue
-          ^------------------------request_keyframe-----'
+          ^-----------request_keyframe, acknowledge-----'
 
 aiortc's decoder thread knows its queues and an event, not its receiver; ``remember`` ties the event to the receiver, so
 that a picture loss indication leaves at once and not with the next packet.
@@ -18,9 +18,11 @@ from typing import Any, Protocol
 
 import av
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
+from aiortc.rtp import RtcpPsfbPacket
 
 from codec.errors import PluginError
 from codec.rtc import seams
+from codec.rtc.acknowledge import REFERENCE_PICTURE_SELECTION, RTCP_SSRC_ATTRIBUTE, pack_acknowledgement
 from codec.rtc.adapters import DecoderAdapter
 from codec.rtc.jitter import PromptJitterBuffer
 from codec.rtc.plugin import Plugin
@@ -87,6 +89,7 @@ def with_adapter(plugin: Plugin, original: DecoderWorker) -> DecoderWorker:
         adapter = DecoderAdapter(
             plugin,
             request_keyframe=_on_loop(loop, lambda: _request_keyframe(reference)),
+            acknowledge=lambda number: _on_loop(loop, lambda: _acknowledge(reference, number))(),
             deliver=lambda frame: _on_loop(loop, lambda: _offer(output_q, frame, plugin.stats))(),
         )
         _this_thread.adapter = adapter
@@ -114,6 +117,18 @@ def _request_keyframe(reference: weakref.ref[RTCRtpReceiver] | None) -> None:
     buffer = None if receiver is None else prompt_buffer(receiver)
     if receiver is not None and buffer is not None:
         request = asyncio.ensure_future(receiver._send_rtcp_pli(buffer.ssrc))
+        _requests.add(request)
+        request.add_done_callback(_requests.discard)
+
+
+def _acknowledge(reference: weakref.ref[RTCRtpReceiver] | None, number: int) -> None:
+    receiver = None if reference is None else reference()
+    buffer = None if receiver is None else prompt_buffer(receiver)
+    source = getattr(receiver, RTCP_SSRC_ATTRIBUTE, None)
+    if receiver is not None and buffer is not None and source is not None:
+        fci = pack_acknowledgement(number)
+        packet = RtcpPsfbPacket(fmt=REFERENCE_PICTURE_SELECTION, ssrc=source, media_ssrc=buffer.ssrc, fci=fci)
+        request = asyncio.ensure_future(receiver._send_rtcp(packet))
         _requests.add(request)
         request.add_done_callback(_requests.discard)
 

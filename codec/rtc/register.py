@@ -6,6 +6,8 @@ What stands at each seam (``codec.rtc.seams``) while a plug-in is registered:
     RTCPeerConnection.createAnswer           its answer says "role=answer"
     RTCPeerConnection.setRemoteDescription   formats that this end cannot speak, and echoes, are left out
     rtcrtpsender.get_encoder                 makes an ``EncoderAdapter``
+    RTCRtpSender._handle_rtcp_packet         tells it which frame the receiver has
+    RTCRtpReceiver._send_rtcp                is called to tell it (not replaced)
     rtcrtpreceiver.depayload                 marks the codec's payloads and their moment of arrival
     rtcrtpreceiver.JitterBuffer              releases them at once
     RTCRtpReceiver._send_rtcp_nack           asks for no retransmission of them: it would come too late
@@ -37,6 +39,7 @@ from aiortc.rtp import DYNAMIC_PAYLOAD_TYPES
 from codec.config import CLOCK_RATE_HZ, RTP_CODEC_NAME
 from codec.errors import PluginError
 from codec.rtc import receiving, sdp, seams
+from codec.rtc.acknowledge import with_acknowledgements
 from codec.rtc.adapters import EncoderAdapter
 from codec.rtc.jitter import PromptJitterBuffer
 from codec.rtc.payload import RtpPayload
@@ -147,6 +150,8 @@ def _negotiation(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams
     async def set_remote(self: RTCPeerConnection, sessionDescription: RTCSessionDescription) -> None:
         role: sdp.Role = "offer" if sessionDescription.type == "offer" else "answer"
         text = sdp.without_foreign(sessionDescription.sdp, plugin.fmtp, role)
+        if not plugin.header_extensions:
+            text = sdp.without_extensions(text)
         if RTP_CODEC_NAME in sessionDescription.sdp and RTP_CODEC_NAME not in text:
             logger.info("the peer's %s is an echo, or of another version or model; it is left out", RTP_CODEC_NAME)
         await original_set(self, RTCSessionDescription(sdp=text, type=sessionDescription.type))
@@ -161,7 +166,10 @@ def _sending(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Sea
     def get_encoder(codec: RTCRtpCodecParameters) -> RtpEncoder:
         return EncoderAdapter(plugin) if is_ours(codec) else original_get_encoder(codec)
 
-    return {seams.GET_ENCODER: get_encoder}
+    return {
+        seams.GET_ENCODER: get_encoder,
+        seams.HANDLE_RTCP: with_acknowledgements(originals[seams.HANDLE_RTCP]),
+    }
 
 
 def _receiving(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Seam, object]:

@@ -1,10 +1,11 @@
 """Stage 7 of 8, before the call: the codec's lines in the session description (RFC 8866, RFC 3264).
 
     a=rtpmap:103 X-WARPCALL/90000
-    a=fmtp:103 version=1;model=0123456789abcdef;role=offer
+    a=fmtp:103 version=2;model=0123456789abcdef;priors=01234567;role=offer
 
-``version`` is the wire version and ``model`` the first digits of the weights' SHA-256: peers that differ in one of
-them cannot read each other, and take VP8 or H.264 instead. ``role`` tells an answer from an offer: some peers
+``version`` is the wire version, ``model`` and ``priors`` the first digits of the SHA-256 of the weights and of the
+bitstream's priors: peers that differ in one of them cannot read each other, and take VP8 or H.264 instead. ``role``
+tells an answer from an offer: some peers
 (libdatachannel) echo codecs that they do not know with all their parameters, and an echo still says "offer".
 """
 
@@ -28,19 +29,22 @@ class Fmtp:
     Attributes:
         version: wire version.
         model: first hex digits of the weights' SHA-256.
+        priors: first hex digits of the priors' SHA-256.
         role: which side of the negotiation speaks.
     """
 
     MODEL_DIGITS: ClassVar[int] = 16
+    PRIORS_DIGITS: ClassVar[int] = 8
 
     version: int
     model: str
+    priors: str
     role: Role
 
     @property
     def parameters(self) -> dict[str, str]:
         """The parameters in the order in which they are written."""
-        return {"version": str(self.version), "model": self.model, "role": self.role}
+        return {"version": str(self.version), "model": self.model, "priors": self.priors, "role": self.role}
 
     def accepts(self, parameters: Mapping[str, str], role: Role) -> bool:
         """Return whether a peer with these parameters, speaking in that role, can be understood."""
@@ -128,6 +132,15 @@ def without_foreign(sdp: str, own: Fmtp, role: Role) -> str:
             if not section.formats:
                 raise SignallingError(f"the peer's only video codec is {RTP_CODEC_NAME} with {parameters or 'no fmtp'}")
 
+    return _join(session, sections)
+
+
+def without_extensions(sdp: str) -> str:
+    """Return a description whose video sections agree on no header extensions (RFC 8285)."""
+    session, sections = _split(sdp)
+    for section in sections:
+        if section.is_live_video and section.warpcall_formats:
+            section.lines[:] = [line for line in section.lines if not line.startswith("a=extmap:")]
     return _join(session, sections)
 
 

@@ -82,6 +82,8 @@ SEND_PLI = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp_pli", ("self
 SEND_NACK = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp_nack", ("self", "media_ssrc", "lost"))
 GET_DECODER = Seam("aiortc.rtcrtpreceiver", "get_decoder", ("codec",))
 DECODER_WORKER = Seam("aiortc.rtcrtpreceiver", "decoder_worker", ("loop", "input_q", "output_q", "decode_error"))
+HANDLE_RTCP = Seam("aiortc.rtcrtpsender", "RTCRtpSender._handle_rtcp_packet", ("self", "packet"))
+SEND_RTCP = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp", ("self", "packet"))
 HOST_ADDRESSES = Seam("aioice.ice", "get_host_addresses", ("use_ipv4", "use_ipv6"))
 SEAMS = (
     CREATE_ANSWER,
@@ -94,6 +96,8 @@ SEAMS = (
     SEND_NACK,
     GET_DECODER,
     DECODER_WORKER,
+    HANDLE_RTCP,
+    SEND_RTCP,
     HOST_ADDRESSES,
 )
 

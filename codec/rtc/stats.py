@@ -34,6 +34,8 @@ class PluginCounts:
     """Frames that were parsed."""
     payload_bytes_received: int = 0
     """Bytes of the payloads that were parsed, headers not counted."""
+    frames_recovered: int = 0
+    """How many of them came in a later packet than their own, which was lost."""
     late_dropped: int = 0
     """Packets that came after a newer one, or twice."""
     undecodable_dropped: int = 0

@@ -18,7 +18,7 @@ from codec.structs import Bye, Clock, ControlMessage, Hello, ReferencePicture, R
 from proto.control_pb2 import Control
 
 HASH = "0123456789abcdef" * 4
-HELLO = Hello(1, HASH, "compact-256", "sender", (HASH,), 4)
+HELLO = Hello(1, HASH, "compact-256", "sender", (HASH,), 4, HASH)
 CLOCK = Clock("video", 7, 90_000, 90_000, 1_700_000_000_000_000)
 
 hashes = st.binary(min_size=32, max_size=32).map(bytes.hex)
@@ -33,6 +33,7 @@ messages = st.one_of(
         role=st.sampled_from(["sender", "receiver"]),
         reference_sha256s=st.lists(hashes, max_size=8).map(tuple),
         max_references=st.integers(0, MAX_REFERENCES),
+        priors_sha256=hashes,
     ),
     st.binary(min_size=1, max_size=40_000).map(lambda data: ReferencePicture(hashlib.sha256(data).hexdigest(), data)),
     st.builds(ReferenceStatus, sha256=hashes, accepted=st.booleans(), reason=lines),
@@ -149,15 +150,15 @@ def test_empty_parts_are_refused() -> None:
 
 
 def test_kinds_from_the_future_are_ignored() -> None:
-    assert ControlAssembler().feed(b"\x10" + bytes([15 << 3 | 2, 3]) + b"abc") is None
-    assert ControlAssembler().feed(b"\x10") is None
+    assert ControlAssembler().feed(b"\x20" + bytes([15 << 3 | 2, 3]) + b"abc") is None
+    assert ControlAssembler().feed(b"\x20") is None
 
 
 def test_fields_from_the_future_are_ignored() -> None:
     control = Control()
     control.bye.reason = "so long"
     inner = control.bye.SerializeToString() + bytes([15 << 3, 1])
-    assert ControlAssembler().feed(b"\x10" + bytes([5 << 3 | 2, len(inner)]) + inner) == Bye("so long")
+    assert ControlAssembler().feed(b"\x20" + bytes([5 << 3 | 2, len(inner)]) + inner) == Bye("so long")
 
 
 def hello_proto(**fields: Any) -> bytes:
@@ -197,7 +198,7 @@ REFUSED = {
     "clock rate is 0": clock_proto(clock_rate_hz=0),
     "pts is 18446744073709551615": clock_proto(pts=(1 << 64) - 1),
     "capture time is 9223372036854775808": clock_proto(capture_time_us=1 << 63),
-    "control message is not a protobuf message": b"\x10\x2a\x03\x0a\x01\xff",  # a reason that is not UTF-8
+    "control message is not a protobuf message": b"\x20\x2a\x03\x0a\x01\xff",  # a reason that is not UTF-8
 }
 
 

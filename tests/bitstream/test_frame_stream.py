@@ -1,293 +1,303 @@
 from __future__ import annotations
 
-import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.bitstream.fields import WINDOW
 from codec.bitstream.message import FrameFields, frame_to_bytes
-from codec.bitstream.pack import pack
-from codec.bitstream.stream import MAX_FRAME_BYTES, StreamReader, StreamWriter, peek
+from codec.bitstream.pack import pack, unpack
+from codec.bitstream.priors import Priors, generic_priors
+from codec.bitstream.quantise import check_values
+from codec.bitstream.stream import MAX_FRAME_BYTES, MAX_LOST_PACKETS, StreamReader, StreamWriter
 from codec.config import CodecConfig
-from codec.errors import BitstreamError, ConfigError, MissingBaseError, ModelMismatchError
-from codec.structs import CodedFrame, EncodedFrame, QuantisedKeypoints
+from codec.errors import BitstreamError, CodecError, ConfigError, MissingBaseError, ModelMismatchError
+from codec.structs import CodedFrame, EncodedFrame, Keypoints
 
-CONFIG = CodecConfig(name="test")
+Walk = Callable[..., list[Keypoints]]
+KeypointsOf = Callable[..., Keypoints]
+CONFIG = CodecConfig(name="test", location_bits=12, strength_bits=8)
 MODEL_SHA256 = "0123456789abcdef" * 4
+PRIORS = generic_priors(20)
 
 
-def walk(num_frames: int, seed: int = 0, step: int = 2) -> list[QuantisedKeypoints]:
-    """A random walk of keypoints, far from the ends of the range."""
-    rng = np.random.default_rng(seed)
-    steps_NK3 = rng.integers(-step, step + 1, (num_frames, 20, 3), dtype=np.int32)
-    steps_NK3[..., 2] = np.clip(steps_NK3[..., 2], -1, 1)
-    values_NK3 = np.array([250, 250, 15], dtype=np.int32) + steps_NK3.cumsum(axis=0, dtype=np.int32)
-    values_NK3[..., 2] = np.clip(values_NK3[..., 2], 0, 31)
-    return [QuantisedKeypoints(values_K3) for values_K3 in values_NK3]
-
-
-def ends(first_number: int = 0) -> tuple[StreamWriter, StreamReader]:
-    return StreamWriter(CONFIG, MODEL_SHA256, first_number=first_number), StreamReader(CONFIG, MODEL_SHA256)
+def ends(first_number: int = 0, *, repeats: int = 0, frames_per_packet: int = 1) -> tuple[StreamWriter, StreamReader]:
+    writer = StreamWriter(
+        CONFIG,
+        MODEL_SHA256,
+        PRIORS,
+        first_number=first_number,
+        repeats=repeats,
+        frames_per_packet=frames_per_packet,
+    )
+    return writer, StreamReader(CONFIG, MODEL_SHA256, PRIORS)
 
 
 def assert_same(frame: CodedFrame, encoded: EncodedFrame) -> None:
     assert frame.number == encoded.number
-    assert frame.is_keyframe == encoded.is_keyframe
     np.testing.assert_array_equal(frame.keypoints.values_K3, encoded.keypoints.values_K3)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 65_535),
-    st.integers(0, 400),
-    st.lists(st.tuples(st.booleans(), st.integers(1, WINDOW)), min_size=1, max_size=40),
+    st.sampled_from([0.0, 0.002, 0.05, 0.8]),
+    st.integers(0, 3),
+    st.lists(st.tuples(st.booleans(), st.integers(1, WINDOW)), min_size=1, max_size=30),
 )
-def test_what_is_written_is_read(first_number: int, step: int, choices: list[tuple[bool, int]]) -> None:
-    writer, reader = ends(first_number)
-    rng = np.random.default_rng(step)
-    values_K3 = np.full((20, 3), 16, dtype=np.int32)
-    for index, (force_keyframe, back) in enumerate(choices):
-        changes_K3 = rng.integers(-step, step + 1, (20, 3), dtype=np.int32)
-        values_K3 = np.clip(values_K3 + changes_K3, 0, [511, 511, 31]).astype(np.int32)
-        base = (first_number + index - back) % 65_536 if index >= back else None
-        quantised = QuantisedKeypoints(values_K3)
-        encoded = writer.write(quantised, force_keyframe=force_keyframe, base_number=base)
-        assert encoded.number == (first_number + index) % 65_536
-        assert encoded.is_keyframe or not force_keyframe
+def test_what_is_written_is_read(
+    walk: Walk, first: int, step: float, repeats: int, choices: list[tuple[bool, int]]
+) -> None:
+    writer, reader = ends(first, repeats=repeats)
+    for index, (keypoints, choice) in enumerate(zip(walk(len(choices), index_seed(first), step), choices, strict=True)):
+        force_keyframe, back = choice[0] and choice[1] > 12, choice[1]
+        base = (first + index - back) % 65_536 if back % 3 == 0 and index >= back and not force_keyframe else None
+        encoded = writer.write(keypoints, force_keyframe=force_keyframe, base_number=base)
+        assert encoded.number == (first + index) % 65_536
+        assert encoded.is_keyframe == (force_keyframe or index == 0)
         assert_same(reader.read(encoded.payload), encoded)
-        assert peek(encoded.payload).is_keyframe == encoded.is_keyframe
+        assert reader.newest == encoded.number
 
 
-@given(st.integers(1, 64), st.integers(4, 12), st.integers(1, 12))
-def test_every_config_has_its_frames_in_bounds(num_keypoints: int, location_bits: int, strength_bits: int) -> None:
+def index_seed(first: int) -> int:
+    return first % 7
+
+
+@pytest.mark.parametrize("num_keypoints", [1, 20, 64])
+@pytest.mark.parametrize(("location_bits", "strength_bits"), [(4, 1), (9, 5), (12, 12)])
+def test_every_config_has_its_frames_in_bounds(
+    keypoints_of: KeypointsOf, num_keypoints: int, location_bits: int, strength_bits: int
+) -> None:
     config = CodecConfig(
         name="test", num_keypoints=num_keypoints, location_bits=location_bits, strength_bits=strength_bits
     )
-    writer, reader = StreamWriter(config, MODEL_SHA256), StreamReader(config, MODEL_SHA256)
-    highest = np.array([(1 << location_bits) - 1, (1 << location_bits) - 1, (1 << strength_bits) - 1], dtype=np.int32)
-    for corner in (0, 1, 0):
-        quantised = QuantisedKeypoints(np.tile(highest * corner, (num_keypoints, 1)))
-        encoded = writer.write(quantised)
+    priors = generic_priors(num_keypoints)
+    writer = StreamWriter(config, MODEL_SHA256, priors, repeats=2)
+    reader = StreamReader(config, MODEL_SHA256, priors)
+    for corner in (-1.0, 1.0, -1.0, 0.0):
+        encoded = writer.write(keypoints_of(np.full((num_keypoints, 3), corner)))
         assert len(encoded.payload) <= MAX_FRAME_BYTES
         assert_same(reader.read(encoded.payload), encoded)
+        check_values(encoded.keypoints.values_K3, config)
 
 
-def test_first_frame_is_a_keyframe_and_the_next_are_not() -> None:
+def test_what_is_received_is_close_to_what_was_detected(walk: Walk) -> None:
     writer, _ = ends()
-    assert [writer.write(quantised).is_keyframe for quantised in walk(4)] == [True, False, False, False]
+    for keypoints in walk(50, step=0.02):
+        values_K3 = writer.write(keypoints).keypoints.values_K3
+        locations = (values_K3[:, :2] + 0.5) / 2048 - 1
+        assert np.abs(locations - keypoints.locations_BKC[0].numpy()).max() < 1 / 256
 
 
-def test_an_unchanged_frame_is_tiny() -> None:
+def test_first_frame_is_a_keyframe_and_the_next_are_not(walk: Walk) -> None:
+    writer, _ = ends()
+    assert [writer.write(keypoints).is_keyframe for keypoints in walk(4)] == [True, False, False, False]
+
+
+def test_an_unchanged_frame_is_tiny(walk: Walk) -> None:
     writer, reader = ends()
-    quantised = walk(1)[0]
-    payloads = [writer.write(quantised).payload for _ in range(300)]
-    assert max(len(payload) for payload in payloads[1:128]) == 3
-    assert max(len(payload) for payload in payloads[1:]) == 4
+    keypoints = walk(1)[0]
+    payloads = [writer.write(keypoints).payload for _ in range(100)]
+    assert max(len(payload) for payload in payloads[3:]) <= 4
     for payload in payloads:
-        np.testing.assert_array_equal(reader.read(payload).keypoints.values_K3, quantised.values_K3)
+        reader.read(payload)
 
 
-def test_smooth_motion_is_small() -> None:
-    # A nodding, turning head at 25 frames a second, with a tenth of a pixel of jitter at 256x256.
-    rng = np.random.default_rng(5)
-    rest = rng.uniform(100, 400, (20, 2))
-    writer, _ = ends()
-    sizes = []
-    for index in range(250):
-        sway = [8 * np.sin(index / 14), 5 * np.sin(index / 9)]
-        locations = rest + sway + rng.normal(0, 0.2, (20, 2))
-        strengths = 15 + np.sin(index / 10 + np.arange(20)) + rng.normal(0, 0.1, 20)
-        values_K3 = np.floor(np.column_stack([locations, strengths])).astype(np.int32)
-        sizes.append(len(writer.write(QuantisedKeypoints(values_K3)).payload))
-    assert sizes[0] < 72
-    assert np.mean(sizes[1:]) < 20
-
-
-def test_a_scene_change_is_sent_as_the_shorter_keyframe() -> None:
+def test_a_lost_frame_breaks_its_descendants_until_the_keyframe(walk: Walk) -> None:
     writer, reader = ends()
-    rng = np.random.default_rng(6)
-    for expected in (True, True):
-        values_K3 = np.column_stack([rng.integers(0, 512, (20, 2)), rng.integers(0, 32, 20)]).astype(np.int32)
-        encoded = writer.write(QuantisedKeypoints(values_K3))
-        assert encoded.is_keyframe is expected
-        assert_same(reader.read(encoded.payload), encoded)
-
-
-def test_a_lost_frame_breaks_its_descendants_until_the_keyframe() -> None:
-    writer, reader = ends()
-    frames = walk(10)
-    payloads = [writer.write(quantised, force_keyframe=index == 7).payload for index, quantised in enumerate(frames)]
+    payloads = [writer.write(keypoints, force_keyframe=index == 7).payload for index, keypoints in enumerate(walk(10))]
     for index, payload in enumerate(payloads):
         if index == 3:
             continue
         if 3 < index < 7:
             with pytest.raises(MissingBaseError, match=f"frame {index} is predicted from frame {index - 1}"):
-                reader.read(payload)
+                reader.read(payload, 2)
         else:
-            assert reader.read(payload).number == index
+            assert reader.read(payload, 4 if index == 7 else 1).number == index
 
 
-def test_a_lost_keyframe_is_noticed_at_the_first_frame_after_it() -> None:
-    writer, reader = ends()
-    frames = walk(5)
+@pytest.mark.parametrize("lost", [(3,), (3, 4), (0,), (0, 1), (2, 3, 5, 6, 8)])
+def test_repeated_frames_make_up_for_two_lost_packets_in_a_row(walk: Walk, lost: tuple[int, ...]) -> None:
+    writer, reader = ends(65_533, repeats=2)
+    encoded = [writer.write(keypoints) for keypoints in walk(10)]
+    found: dict[int, CodedFrame] = {}
+    since_last = 1
+    for index, each in enumerate(encoded):
+        if index in lost:
+            since_last += 1
+            continue
+        for frame in reader.read_all(each.payload, since_last):
+            assert frame.number not in found
+            found[frame.number] = frame
+        since_last = 1
+    for each in encoded:
+        assert_same(found[each.number], each)
+    assert len(found) == 10
+
+
+def test_three_lost_packets_are_too_many_for_two_repeats(walk: Walk) -> None:
+    writer, reader = ends(repeats=2)
+    payloads = [writer.write(keypoints).payload for keypoints in walk(8)]
+    reader.read(payloads[0])
+    with pytest.raises(MissingBaseError, match="frame 4 is predicted from frame 1, which never came"):
+        reader.read(payloads[4], 4)
+
+
+@pytest.mark.parametrize("repeats", [0, 2])
+def test_prediction_from_a_confirmed_frame_survives_the_loss_of_the_others(walk: Walk, repeats: int) -> None:
+    writer, reader = ends(65_530, repeats=repeats)
+    frames = walk(WINDOW + 2)
     reader.read(writer.write(frames[0]).payload)
-    writer.write(frames[1], force_keyframe=True)
-    with pytest.raises(MissingBaseError):
-        reader.read(writer.write(frames[2]).payload)
-    with pytest.raises(MissingBaseError):
-        StreamReader(CONFIG, MODEL_SHA256).read(writer.write(frames[3]).payload)
-
-
-def test_prediction_from_a_confirmed_frame_survives_the_loss_of_the_others() -> None:
-    writer, reader = ends(65_530)
-    frames = walk(WINDOW + 1)
-    reader.read(writer.write(frames[0]).payload)
-    for quantised in frames[1:WINDOW]:
-        writer.write(quantised)  # all lost
+    for keypoints in frames[1:WINDOW]:
+        writer.write(keypoints)  # all lost
+    assert writer.holds(65_530)
     encoded = writer.write(frames[WINDOW], base_number=65_530)
-    assert not encoded.is_keyframe
-    assert_same(reader.read(encoded.payload), encoded)
-    assert peek(encoded.payload).base == 65_530
+    found = reader.read_all(encoded.payload, WINDOW)
+    assert_same(found[-1], encoded)
+    assert len(found) == 1 + repeats
+    following = writer.write(frames[WINDOW + 1])
+    assert_same(reader.read(following.payload), following)
+    with pytest.raises(ConfigError, match="base_number is 65530; it must be one of the last 16"):
+        writer.write(frames[WINDOW], base_number=65_530)
 
 
-def test_a_base_outside_the_window_is_refused() -> None:
-    writer, _ = ends()
-    frames = walk(WINDOW + 2)
-    with pytest.raises(ConfigError, match="base_number is 0"):
-        writer.write(frames[0], base_number=0)
-    for quantised in frames[:-1]:
-        writer.write(quantised)
-    with pytest.raises(ConfigError, match="base_number is 0; it must be one of the last 16"):
-        writer.write(frames[-1], base_number=0)
-    assert [number for number in range(100) if writer.holds(number)] == list(range(1, 17))
-    writer.write(frames[-1], base_number=1)
+def test_a_forced_keyframe_needs_no_base_whatever_was_confirmed(walk: Walk) -> None:
+    writer, _ = ends(repeats=2)
+    frames = walk(4)
+    for keypoints in frames[:3]:
+        writer.write(keypoints)
+    encoded = writer.write(frames[3], force_keyframe=True, base_number=1)
+    assert_same(ends()[1].read(encoded.payload), encoded)
 
 
-def test_a_keyframe_drops_nothing_that_frames_in_flight_need() -> None:
-    writer, reader = ends()
+def test_frames_coded_anew_are_no_base_for_others(walk: Walk) -> None:
+    writer, reader = ends(repeats=1)
     frames = walk(6)
-    encoded = [writer.write(quantised, force_keyframe=index == 3) for index, quantised in enumerate(frames)]
-    for index in (0, 1, 3, 2, 5 - 1, 5):  # frame 2 is overtaken by the keyframe
-        assert_same(reader.read(encoded[index].payload), encoded[index])
-
-
-def test_late_duplicates_are_harmless() -> None:
-    writer, reader = ends(65_500)
-    generator = random.Random(2)
-    encoded = [writer.write(quantised) for quantised in walk(100)]
-    for index, current in enumerate(encoded):
-        assert_same(reader.read(current.payload), current)
-        late = encoded[max(0, index - generator.randrange(WINDOW))]
-        assert_same(reader.read(late.payload), late)
-
-
-def test_the_counter_wraps_around() -> None:
-    writer, reader = ends(65_536 - 40)
-    numbers = []
-    for quantised in walk(120):
-        encoded = writer.write(quantised)
-        frame = reader.read(encoded.payload)
-        assert_same(frame, encoded)
-        assert frame.base in (None, (frame.number - 1) % 65_536)
-        numbers.append(frame.number)
-    assert numbers == [*range(65_496, 65_536), *range(80)]
-
-
-def test_frames_of_one_turn_of_the_counter_ago_are_no_bases() -> None:
-    frames = walk(WINDOW + 2)
-    writer, reader = ends()
-    for quantised in frames:
-        reader.read(writer.write(quantised).payload)
-    # The next 65,536 - 2 frames are lost but for the last 16.
-    turned = StreamWriter(CONFIG, MODEL_SHA256, first_number=65_536 - WINDOW)
-    for quantised in frames[:WINDOW]:
-        reader.read(turned.write(quantised).payload)
-    turned.write(frames[0])  # number 0, lost
-    with pytest.raises(MissingBaseError):
-        reader.read(turned.write(frames[1]).payload)
-
-
-def test_a_sender_that_begins_anew_is_followed() -> None:
-    frames = walk(8)
-    _, reader = ends()
-    for seed in (0, 1):
-        writer, _ = ends()
-        for quantised in walk(8, seed):
-            encoded = writer.write(quantised)
-            assert_same(reader.read(encoded.payload), encoded)
-    # Frames of the former stream are gone: number 5 is the new stream's, or nothing.
-    writer, _ = ends()
     reader.read(writer.write(frames[0]).payload)
-    for quantised in frames[1:6]:
-        writer.write(quantised)
+    writer.write(frames[1])  # lost
+    assert len(reader.read_all(writer.write(frames[2], base_number=0).payload, 2)) == 2
+    with pytest.raises(MissingBaseError, match="frame 3 is predicted from frame 1"):
+        reader.read(writer.write(frames[3], base_number=1).payload)
+
+
+@pytest.mark.parametrize("frames_per_packet", [2, 3, 4])
+def test_frames_that_share_a_packet(walk: Walk, frames_per_packet: int) -> None:
+    writer, reader = ends(60_000, frames_per_packet=frames_per_packet, repeats=1)
+    encoded = [writer.write(keypoints) for keypoints in walk(1 + 5 * frames_per_packet)]
+    assert encoded[0].payload
+    sizes = [len(each.payload) for each in encoded[1:]]
+    assert [bool(size) for size in sizes] == ([False] * (frames_per_packet - 1) + [True]) * 5
+    found = [frame for each in encoded if each.payload for frame in reader.read_all(each.payload)]
+    assert [frame.number for frame in found] == [each.number for each in encoded]
+    for frame, each in zip(found, encoded, strict=True):
+        assert_same(frame, each)
+
+
+def test_numbers_are_told_by_the_packets_that_were_lost(walk: Walk) -> None:
+    writer, reader = ends(500, frames_per_packet=3, repeats=2)
+    reader.read(writer.write(walk(1)[0]).payload)
+    packets = [writer.write(keypoints) for keypoints in walk(3 * (MAX_LOST_PACKETS + 1), step=0)][2::3]
+    last = packets[MAX_LOST_PACKETS]
+    with pytest.raises(MissingBaseError, match=f"frame {last.number} is predicted from frame {last.number - 5}"):
+        reader.read(last.payload, MAX_LOST_PACKETS + 1)
+    with pytest.raises(MissingBaseError, match=f"{MAX_LOST_PACKETS + 1} packets before"):
+        reader.read(last.payload, MAX_LOST_PACKETS + 2)
+
+
+def test_a_predicted_frame_before_any_keyframe(walk: Walk) -> None:
+    writer, reader = ends()
+    writer.write(walk(2)[0])
+    with pytest.raises(MissingBaseError, match="before any keyframe"):
+        reader.read(writer.write(walk(2)[1]).payload)
+    assert reader.newest is None
+
+
+def test_frames_out_of_order_are_read_when_their_base_is_there(walk: Walk) -> None:
+    writer, reader = ends()
+    encoded = [writer.write(keypoints) for keypoints in walk(6)]
+    for number in (0, 1, 2):
+        reader.read(encoded[number].payload)
+    with pytest.raises(MissingBaseError, match="frame 4 is predicted from frame 3"):
+        reader.read(encoded[4].payload, 2)
+    for number in (3, 4, 5):
+        assert_same(reader.read(encoded[number].payload), encoded[number])
+
+
+def test_a_duplicate_gives_the_same_frame_again(walk: Walk) -> None:
+    writer, reader = ends()
+    encoded = [writer.write(keypoints) for keypoints in walk(3)]
+    for each in (encoded[0], encoded[0], encoded[1], encoded[1], encoded[0], encoded[1], encoded[2]):
+        assert_same(reader.read(each.payload), each)
+
+
+def test_a_new_stream_with_the_same_numbers_empties_the_window(walk: Walk) -> None:
+    writer, reader = ends()
+    old = [writer.write(keypoints) for keypoints in walk(5)]
+    for each in old:
+        reader.read(each.payload)
+    restarted, _ = ends()
+    new = [restarted.write(keypoints) for keypoints in walk(4, seed=9)]
+    for each in new[:2]:
+        assert_same(reader.read(each.payload), each)
     with pytest.raises(MissingBaseError):
-        reader.read(writer.write(frames[6]).payload)
+        reader.read(old[4].payload, 3)
 
 
-def test_an_error_leaves_the_reader_as_it_was() -> None:
-    writer, reader = ends()
-    frames = walk(3)
-    reader.read(writer.write(frames[0]).payload)
-    after = writer.write(frames[1])
-    with pytest.raises(BitstreamError):
-        reader.read(after.payload + b"\xff")
-    with pytest.raises(BitstreamError):
-        reader.read(pack(frame_to_bytes(FrameFields(0, bytes.fromhex(MODEL_SHA256[:8]), None, b"short"))))
-    assert_same(reader.read(after.payload), after)
-
-
-def test_another_model_is_refused_by_name() -> None:
+def test_another_model_and_other_priors_are_refused(walk: Walk) -> None:
     writer, _ = ends()
-    with pytest.raises(ModelMismatchError, match="coded for model 01234567; the one loaded is abababab"):
-        StreamReader(CONFIG, "ab" * 32).read(writer.write(walk(1)[0]).payload)
+    payload = writer.write(walk(1)[0]).payload
+    with pytest.raises(ModelMismatchError, match=r"frame was coded for model and priors \w{8}; those loaded are \w{8}"):
+        StreamReader(CONFIG, "ab" * 32, PRIORS).read(payload)
+    others = Priors(**{field: getattr(PRIORS, field) for field in PRIORS.__dataclass_fields__} | {"sha256": "cd" * 32})
+    with pytest.raises(ModelMismatchError, match="those loaded are"):
+        StreamReader(CONFIG, MODEL_SHA256, others).read(payload)
+    with pytest.raises(ConfigError, match="priors are for 3 keypoints; the model has 20"):
+        StreamReader(CONFIG, MODEL_SHA256, generic_priors(3))
 
 
-@pytest.mark.parametrize("model_sha256", ["", "ab", "xy" * 32, "ab" * 31])
-def test_a_model_hash_of_another_form_is_refused(model_sha256: str) -> None:
-    with pytest.raises(ConfigError, match="64 hex digits"):
-        StreamWriter(CONFIG, model_sha256)
-    with pytest.raises(ConfigError, match="64 hex digits"):
-        StreamReader(CONFIG, model_sha256)
+@pytest.mark.parametrize("model_sha256", ["", "ab", "xy" * 32])
+def test_a_model_s_hash_is_checked(model_sha256: str) -> None:
+    with pytest.raises(ConfigError, match="it must be 64 hex digits"):
+        StreamWriter(CONFIG, model_sha256, PRIORS)
 
 
-def test_values_out_of_range_are_not_written() -> None:
-    writer, _ = ends()
-    with pytest.raises(ConfigError, match="outside the range"):
-        writer.write(QuantisedKeypoints(np.full((20, 3), 32, dtype=np.int32)))
+@pytest.mark.parametrize(("repeats", "frames_per_packet"), [(-1, 1), (0, 0), (0, 5), (7, 2)])
+def test_a_packet_holds_so_many_frames(repeats: int, frames_per_packet: int) -> None:
+    with pytest.raises(ConfigError, match="a packet holds 1 to 4 new frames, and 8 in all"):
+        ends(repeats=repeats, frames_per_packet=frames_per_packet)
 
 
-def test_the_caller_may_change_its_array_afterwards() -> None:
+def test_messages_that_contradict_themselves_are_refused(walk: Walk) -> None:
     writer, reader = ends()
-    values_K3 = walk(1)[0].values_K3.copy()
-    reader.read(writer.write(QuantisedKeypoints(values_K3)).payload)
-    values_K3[0, 0] += 3
-    frame = reader.read(writer.write(QuantisedKeypoints(values_K3)).payload)
-    np.testing.assert_array_equal(frame.keypoints.values_K3, values_K3)
-    frame.keypoints.values_K3[:] = 0
-    values_K3[0, 0] += 3
-    again = reader.read(writer.write(QuantisedKeypoints(values_K3)).payload)
-    np.testing.assert_array_equal(again.keypoints.values_K3, values_K3)
+    keyframe = writer.write(walk(1)[0]).payload
+    reader.read(keyframe)
+    coded = writer.write(walk(2)[1]).payload[1:]
+
+    def refused(fields: FrameFields, match: str) -> None:
+        with pytest.raises(BitstreamError, match=match):
+            reader.read(pack(frame_to_bytes(fields)))
+
+    identity = unpack(keyframe, MAX_FRAME_BYTES)
+    model = identity[identity.index(b"\x12\x04") + 2 :][:4]
+    refused(FrameFields(7, model, coded), "a keyframe tells two numbers")
+    refused(FrameFields(0, b"abc", coded), "model identity has 3 bytes; it must have 4")
+    refused(FrameFields(0, b"", coded + b"\x00"), "does not end where its last symbol does")
+    refused(FrameFields(0, b"", coded + b"\x01"), "does not end where its last symbol does")
+    with pytest.raises(BitstreamError, match="predicted frame has a number of its own"):
+        reader.read(b"\x20\x08\x01\x22\x01\x01")
 
 
-FIELDS = {
-    "frame number is 65536": b"\x08\x80\x80\x04",
-    "base distance is 0": b"\x08\x03\x18\x00",
-    "base distance is 17": b"\x08\x03\x18\x11",
-    "keyframe has a base": b"\x08\x03\x12\x04abcd\x18\x01",
-    "model identity has 3 bytes; it must have 4": b"\x08\x03\x12\x03abc",
-    "frame is not a protobuf message": b"\x08",
-}
-
-
-@pytest.mark.parametrize("sentence", FIELDS)
-def test_fields_out_of_range_are_refused(sentence: str) -> None:
-    with pytest.raises(BitstreamError, match=sentence):
-        peek(b"\x10" + FIELDS[sentence])
-
-
-def test_fields_from_the_future_are_ignored() -> None:
-    writer, reader = ends()
-    encoded = writer.write(walk(1)[0])
-    assert_same(reader.read(encoded.payload + b"\x78\x05"), encoded)
+def test_after_an_error_the_state_is_as_before(walk: Walk) -> None:
+    writer, reader = ends(repeats=1)
+    for keypoints in walk(30):
+        each = writer.write(keypoints)
+        payload = each.payload
+        for damaged in (b"", payload + b"\x00", b"\x13" + payload[1:], payload[:1] + b"\xff" * 200, payload * 90):
+            before = reader.newest
+            with pytest.raises(CodecError):
+                reader.read(damaged)
+            assert reader.newest == before
+        assert_same(reader.read(payload), each)

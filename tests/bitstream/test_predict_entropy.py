@@ -4,141 +4,115 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from codec.bitstream.entropy import (
-    ESCAPE,
-    FREQUENCIES,
-    PRECISION_BITS,
-    choose_scales,
-    code_differences,
-    pack_values,
-    read_differences,
-    unpack_values,
+from codec.bitstream.choose import choose_frame, choose_keyframe, quantise_cheaply
+from codec.bitstream.entropy import SymbolReader, SymbolWriter
+from codec.bitstream.predict import MAX_COEFFICIENT, FrameState, expect, reconstruct
+from codec.bitstream.priors import (
+    GRID_BITS,
+    Priors,
+    frequencies_and_starts,
+    generic_priors,
 )
-from codec.bitstream.predict import differences, reconstruct
 from codec.errors import BitstreamError
 from codec.structs import Integers
 
-LEVELS = np.array([4096, 4096, 4096], dtype=np.int32)
+ROWS = [frequencies_and_starts(row) for row in generic_priors(1).frequencies_TS.tolist()]
+TOP = (1 << GRID_BITS) - 1
 
 
-def triples(num_keypoints: int, high: int) -> st.SearchStrategy[Integers]:
-    return hnp.arrays(np.int32, (3, num_keypoints), elements=st.integers(0, high), fill=st.just(0))
+@given(st.lists(st.tuples(st.integers(-MAX_COEFFICIENT, MAX_COEFFICIENT), st.integers(0, len(ROWS) - 1)), max_size=200))
+def test_integers_come_back(steps: list[tuple[int, int]]) -> None:
+    writer = SymbolWriter()
+    for value, row in steps:
+        writer.integer(value, ROWS[row])
+    reader = SymbolReader(writer.to_bytes())
+    assert [reader.integer(ROWS[row]) for _, row in steps] == [value for value, _ in steps]
+    reader.end()
 
 
-def coded_shortest(zigzag_3K: Integers) -> bytes:
-    return code_differences(zigzag_3K, choose_scales(zigzag_3K))
+def test_every_size_of_integer_comes_back() -> None:
+    for value in range(-MAX_COEFFICIENT, MAX_COEFFICIENT + 1, 37):
+        writer = SymbolWriter()
+        writer.bits(5, 3)
+        writer.integer(value, ROWS[0])
+        reader = SymbolReader(writer.to_bytes())
+        assert (reader.bits(3), reader.integer(ROWS[0])) == (5, value)
+        reader.end()
 
 
-@pytest.mark.parametrize("row", FREQUENCIES)
-def test_frequencies_fill_the_range(row: tuple[int, ...]) -> None:
-    assert len(row) == ESCAPE + 1
-    assert sum(row) == 1 << PRECISION_BITS
-    assert min(row) >= 1
-
-
-@given(st.integers(1, 64).flatmap(lambda k: st.sampled_from([1, 4, 40, 500, 8190]).flatmap(lambda h: triples(k, h))))
-def test_differences_come_back(zigzag_3K: Integers) -> None:
-    coded = coded_shortest(zigzag_3K)
-    np.testing.assert_array_equal(read_differences(coded, zigzag_3K.shape[1]), zigzag_3K)
-
-
-def test_every_size_of_difference_comes_back() -> None:
-    zigzag_3K = np.zeros((3, 20), dtype=np.int32)
-    for largest in range(0, 8191, 13):
-        zigzag_3K[0, 3], zigzag_3K[2, 19] = largest, largest // 2
-        np.testing.assert_array_equal(read_differences(coded_shortest(zigzag_3K), 20), zigzag_3K)
-
-
-def test_no_difference_takes_no_byte() -> None:
-    assert coded_shortest(np.zeros((3, 20), dtype=np.int32)) == b""
-    assert not read_differences(b"", 20).any()
+def test_nothing_takes_no_byte_and_much_of_the_likeliest_little() -> None:
+    assert SymbolWriter().to_bytes() == b""
+    SymbolReader(b"").end()
+    writer = SymbolWriter()
+    for _ in range(50):
+        writer.integer(0, ROWS[0])
+    assert len(writer.to_bytes()) <= 1
 
 
 def test_size_is_near_the_entropy() -> None:
-    # Differences of a two-sided geometric source: the code may cost 5% and the 9 bits of scales over its entropy.
+    # Two-sided geometric sources, each coded with its own table: 3% and two bytes over the entropy.
     rng = np.random.default_rng(3)
-    for theta in (0.05, 0.2, 0.4, 0.6, 0.8, 0.9):
-        sizes_bits, entropy_bits = 0.0, 0.0
-        zero = (1 - theta) / (1 + theta)
-        for _ in range(40):
-            signed = (rng.geometric(1 - theta, (3, 20)) - rng.geometric(1 - theta, (3, 20))).astype(np.int32)
-            sizes_bits += 8 * len(coded_shortest((signed << 1) ^ (signed >> 31)))
-            entropy_bits += -np.log2(zero * theta ** np.abs(signed)).sum()
-        assert sizes_bits < 1.05 * entropy_bits + 40 * (9 + 8)
+    for row, ratio in zip(ROWS[:6], (0.02, 0.1, 0.2, 0.35, 0.5, 0.65), strict=True):
+        values = rng.geometric(1 - ratio, 3000) - rng.geometric(1 - ratio, 3000)
+        writer = SymbolWriter()
+        for value in values.tolist():
+            writer.integer(value, row)
+        zero = (1 - ratio) / (1 + ratio)
+        entropy_bits = -np.log2(zero * ratio ** np.abs(values)).sum()
+        assert 8 * len(writer.to_bytes()) < 1.03 * entropy_bits + 16
 
 
-@given(st.binary(max_size=60))
-def test_each_byte_string_is_refused_or_the_only_code_of_its_scales(coded: bytes) -> None:
-    try:
-        zigzag_3K = read_differences(coded, 20)
-    except BitstreamError:
-        return
-    state = int.from_bytes(coded, "little")
-    assert code_differences(zigzag_3K, [state & 7, state >> 3 & 7, state >> 6 & 7]) == coded
+@given(st.lists(st.tuples(st.sampled_from([0, 0, 0, 1, -1, 5, -90]), st.integers(0, 3)), max_size=40))
+def test_bytes_that_no_encoder_writes_are_refused(steps: list[tuple[int, int]]) -> None:
+    writer = SymbolWriter()
+    for value, row in steps:
+        writer.integer(value, ROWS[row])
+    coded = writer.to_bytes()
+    for other in (coded + b"\x00", coded + b"\x01", coded + b"\xff\xff", coded[:-1]):
+        reader = SymbolReader(other)
+        values = [reader.integer(ROWS[row]) for _, row in steps]
+        if other != coded and values == [value for value, _ in steps]:
+            with pytest.raises(BitstreamError, match="does not end where its last symbol does"):
+                reader.end()
 
 
-def test_damage_is_noticed() -> None:
-    rng = np.random.default_rng(4)
-    zigzag_3K = rng.geometric(0.4, (3, 20)).astype(np.int32) - 1
-    coded = coded_shortest(zigzag_3K)
-    noticed = 0
-    for bit in range(8 * len(coded)):
-        damaged = bytearray(coded)
-        damaged[bit // 8] ^= 1 << bit % 8
-        try:
-            read_differences(bytes(damaged), 20)
-        except BitstreamError:
-            noticed += 1
-    assert noticed > 0.5 * 8 * len(coded)
+def state(values: Integers, motion: Integers) -> FrameState:
+    return FrameState(values.astype(np.int32), motion.astype(np.int32), 0)
 
 
-def test_a_zero_byte_at_the_end_is_refused() -> None:
-    with pytest.raises(BitstreamError, match="end with a zero byte"):
-        read_differences(b"\x09\x00", 20)
+def test_motion_is_expected_to_go_on_and_to_fade(priors: Priors) -> None:
+    start = state(np.full(60, 8000), np.full(60, 64))
+    values = [int(expect(start, distance, priors).values_N[0]) for distance in range(1, 9)]
+    steps = np.diff([8000, *values])
+    assert steps.tolist() == [32, 16, 8, 4, 2, 1, 1, 1]
+    assert expect(start, 3, priors).motion_N[0] == 8
 
 
-def test_bytes_behind_the_last_symbol_are_refused() -> None:
-    with pytest.raises(BitstreamError, match="do not end where"):
-        read_differences(b"\x01" * 200, 20)
+def test_what_is_expected_stays_on_the_grid(priors: Priors) -> None:
+    for corner, sign in ((0, -1), (TOP, 1)):
+        expected = expect(state(np.full(60, corner), np.full(60, 4000 * sign)), 16, priors)
+        assert expected.values_N.tolist() == [corner] * 60
+        coefficients = np.full(60, MAX_COEFFICIENT * sign, dtype=np.int32)
+        assert reconstruct(coefficients, expected, 3, priors).values_N.tolist() == [corner] * 60
 
 
-@given(
-    hnp.arrays(np.int32, (20, 3), elements=st.integers(0, 4095)),
-    hnp.arrays(np.int32, (20, 3), elements=st.integers(0, 4095)),
-)
-def test_reconstruction_undoes_differences(values_K3: Integers, base_K3: Integers) -> None:
-    zigzag_3K = differences(values_K3, base_K3)
-    assert zigzag_3K.min() >= 0
-    np.testing.assert_array_equal(reconstruct(zigzag_3K, base_K3, LEVELS), values_K3)
+def test_coefficients_bring_the_frame_within_a_step(priors: Priors) -> None:
+    grid_N = np.random.default_rng(0).uniform(0, TOP, 60)
+    _, state_of_key = choose_keyframe(grid_N, priors, trade=0.0)
+    _, _, state_of_next = choose_frame(grid_N[::-1], state_of_key, 1, priors, trade=0.0)
+    steps_N = np.diag(priors.basis_NN) / 16
+    assert (np.abs(state_of_key.values_N - grid_N) <= steps_N / 2 + 1).all()
+    assert (np.abs(state_of_next.values_N - grid_N[::-1]) <= steps_N / 2 + 1).all()
+    assert not state_of_key.motion_N.any()
+    np.testing.assert_array_equal(
+        state_of_next.motion_N, np.clip(state_of_next.values_N - state_of_key.values_N, -4096, 4096)
+    )
 
 
-def test_zigzag_order() -> None:
-    base_K3 = np.full((5, 3), 9, dtype=np.int32)
-    values_K3 = base_K3 + np.array([0, -1, 1, -2, 2], dtype=np.int32)[:, None]
-    assert differences(values_K3, base_K3)[0].tolist() == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("symbol", [1, 8190])
-def test_sums_out_of_range_are_refused(symbol: int) -> None:
-    base_K3 = np.array([[0, 4095, 5]], dtype=np.int32)
-    zigzag_3K = np.array([[symbol], [0], [0]], dtype=np.int32) if symbol == 1 else np.array([[0], [symbol], [0]])
-    with pytest.raises(BitstreamError, match="out of range"):
-        reconstruct(zigzag_3K.astype(np.int32), base_K3, LEVELS)
-
-
-@given(st.data(), st.lists(st.integers(1, 12), min_size=1, max_size=60))
-def test_packed_values_come_back(data: st.DataObject, bits: list[int]) -> None:
-    values = [data.draw(st.integers(0, (1 << width) - 1)) for width in bits]
-    packed = pack_values(values, bits)
-    assert len(packed) == -(-sum(bits) // 8)
-    assert unpack_values(packed, bits) == values
-
-
-def test_packed_layout() -> None:
-    assert pack_values([1, 2, 3], [9, 9, 5]) == bytes([0b00000000, 0b10000000, 0b10000110])
-    with pytest.raises(BitstreamError, match="filling bits"):
-        unpack_values(bytes([0, 0, 1]), [9, 9, 5])
-    with pytest.raises(BitstreamError, match="have 4 bytes; they must have 3"):
-        unpack_values(bytes(4), [9, 9, 5])
+def test_a_bit_is_saved_where_little_is_lost() -> None:
+    costs_NS = np.tile(np.array([1.0, 4.0, 4.0, 6.0, 6.0, *[9.0] * 27]), (7, 1))
+    exact_N = np.array([0.4, 0.6, -0.6, 0.8, 1.6, -2.4, 300.0])
+    assert quantise_cheaply(exact_N, costs_NS, 0.0).tolist() == [0, 1, -1, 1, 2, -2, 300]
+    assert quantise_cheaply(exact_N, costs_NS, 0.15).tolist() == [0, 0, 0, 1, 1, -2, 300]
+    assert quantise_cheaply(exact_N, costs_NS, 1e6).tolist() == [0] * 7

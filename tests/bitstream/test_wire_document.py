@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from codec.bitstream.entropy import FREQUENCIES, SHIFTS
+from codec import Model, load_model
+from codec.bitstream import group
+from codec.bitstream.priors import Priors, generic_priors, load_priors
+from codec.bitstream.quantise import from_grid
 from codec.bitstream.stream import StreamReader, StreamWriter
 from codec.config import CodecConfig
-from codec.structs import QuantisedKeypoints
+from codec.structs import Keypoints
 
+Walk = Callable[..., list[Keypoints]]
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "wire-format.md").read_text(encoding="utf-8")
-FRAMES = sorted((ROOT / "tests" / "fixtures" / "wire").glob("frame_*.bin"))
-CONFIG = CodecConfig(name="golden")
-
-
-def tables() -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    rows = re.findall(r"^\| (\d) \| (\d) \| ([\d ]+) \|$", DOCUMENT, re.MULTILINE)
-    assert [int(scale) for scale, _, _ in rows] == list(range(8))
-    return tuple(int(shift) for _, shift, _ in rows), tuple(tuple(map(int, row.split())) for _, _, row in rows)
+FIXTURES = ROOT / "tests" / "fixtures" / "wire"
+PRIORS_FILE = FIXTURES / "generic-20.priors.safetensors"
+CONFIG = CodecConfig(name="golden", location_bits=9, strength_bits=5)
 
 
 @pytest.fixture(scope="module")
@@ -34,62 +34,102 @@ def decoder() -> dict[str, Any]:
     return names
 
 
-def test_the_tables_are_the_code_s() -> None:
-    assert tables() == (SHIFTS, FREQUENCIES)
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model()
 
 
-def test_its_decoder_reads_the_golden_files(decoder: dict[str, Any]) -> None:
-    shifts, rows = tables()
-    frames: dict[int, list[list[int]]] = {}
-    payloads = [path.read_bytes() for path in FRAMES]
-    # The golden files' model is in their first keyframe.
-    reader = StreamReader(CONFIG, payloads[0][7:11].hex() + "00" * 28)
+def test_the_golden_priors_are_the_generic_ones() -> None:
+    found, expected = load_priors(PRIORS_FILE), generic_priors(20)
+    for name in ("mean_N", "motion_NN", "basis_NN", "key_basis_NN", "tables_CN", "frequencies_TS", "activities_CC"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_the_tables_are_the_code_s(decoder: dict[str, Any]) -> None:
+    for name, row in (("COUNT", group._COUNT_ROW), ("FRESH", group._FRESH_ROW), ("REACH", group._REACH_ROW)):
+        assert list(decoder[name]) == row[0]
+        assert f"table `{' '.join(map(str, row[0]))}`" in DOCUMENT
+
+
+@pytest.mark.parametrize("stream", ["alone", "repeated", "shared"])
+def test_its_decoder_reads_the_golden_files(decoder: dict[str, Any], stream: str) -> None:
+    priors = decoder["read_priors"](PRIORS_FILE.read_bytes())
+    payloads = [path.read_bytes() for path in sorted(FIXTURES.glob(f"frame_{stream}_*.bin"))]
+    reader = StreamReader(CONFIG, _golden_model(), generic_priors(20))
+    window: dict[int, Any] = {}
+    newest = None
     for payload in payloads:
-        number, values = decoder["decode"](payload, frames, [9, 9, 5], rows, shifts)
+        frames, newest = decoder["decode"](payload, window, newest, 1, priors)
+        number, values = frames[-1]
         expected = reader.read(payload)
-        assert number == expected.number
-        assert values == expected.keypoints.values_K3.tolist()
+        assert number == newest == expected.number
+        np.testing.assert_array_equal(from_grid(np.array(values), CONFIG).values_K3, expected.keypoints.values_K3)
 
 
-@pytest.mark.parametrize("step", [1, 4, 20, 90])
-def test_its_decoder_reads_random_streams(decoder: dict[str, Any], step: int) -> None:
-    shifts, rows = tables()
-    config = CodecConfig(name="test", num_keypoints=15, location_bits=11, strength_bits=6)
-    rng = np.random.default_rng(step)
-    writer = StreamWriter(config, "5b" * 32, first_number=65_500)
-    frames: dict[int, list[list[int]]] = {}
-    values_K3 = rng.integers(0, 64, (15, 3), dtype=np.int32)
-    for index in range(60):
-        changes_K3 = np.rint(rng.normal(0, step / 3, (15, 3)) ** 3 / step).astype(np.int32)
-        values_K3 = np.clip(values_K3 + changes_K3, 0, [2047, 2047, 63]).astype(np.int32)
-        base = None if index < 16 else (65_500 + index - 1 - int(rng.integers(16))) % 65_536
-        encoded = writer.write(QuantisedKeypoints(values_K3), base_number=base)
-        number, values = decoder["decode"](encoded.payload, frames, [11, 11, 6], rows, shifts)
-        assert number == encoded.number
-        assert values == values_K3.tolist()
+def _golden_model() -> str:
+    from hashlib import sha256
+
+    return sha256(b"golden model").hexdigest()
+
+
+@pytest.mark.parametrize("step", [0.002, 0.02, 0.3])
+@pytest.mark.parametrize(("repeats", "frames_per_packet"), [(0, 1), (2, 1), (1, 3)])
+def test_its_decoder_reads_streams_of_the_embedded_priors(
+    decoder: dict[str, Any], model: Model, walk: Walk, step: float, repeats: int, frames_per_packet: int
+) -> None:
+    priors = decoder["read_priors"]((ROOT / "codec/weights/compact-256.priors.safetensors").read_bytes())
+    writer = StreamWriter(
+        model.config,
+        model.sha256,
+        model.priors,
+        first_number=65_520,
+        repeats=repeats,
+        frames_per_packet=frames_per_packet,
+    )
+    window: dict[int, Any] = {}
+    newest = None
+    kept: list[int] = []
+    rng = np.random.default_rng(5)
+    for index, keypoints in enumerate(walk(31, seed=4, step=step)):
+        base = kept[-1] if len(kept) > 2 and rng.random() < 0.2 and writer.holds(kept[-1]) else None
+        encoded = writer.write(keypoints, base_number=base, force_keyframe=index == 25)
+        if not encoded.payload:
+            continue
+        frames, newest = decoder["decode"](encoded.payload, window, newest, 1, priors)
+        assert frames[-1][0] == encoded.number
+        shown = from_grid(np.array(frames[-1][1]), model.config)
+        np.testing.assert_array_equal(shown.values_K3, encoded.keypoints.values_K3)
+        kept.append(encoded.number)
 
 
 def test_the_worked_example_is_the_golden_file(decoder: dict[str, Any]) -> None:
-    payload = (ROOT / "tests" / "fixtures" / "wire" / "frame_3_wrapped.bin").read_bytes()
     text = " ".join(DOCUMENT.split())
-    (written,) = re.findall(r"The bytes `([0-9a-f ]+)` give the state `(0x[0-9a-f]+)`", text)
-    assert bytes.fromhex(written[0]) == payload[3:]
-    state = int.from_bytes(payload[3:], "little")
-    assert int(written[1], 16) == state
-    steps = re.findall(r"slot is (\d+).*? symbol (\d)\. The state is `(0x[0-9a-f]+)`", text)
-    assert len(steps) == 3
-    symbols = decoder["symbols"](payload[3:], 20, *reversed(tables()))
-    assert [int(symbol) for _, symbol, _ in steps] == symbols[: len(steps)]
-    state >>= 9
-    for slot, symbol, after in steps:
-        assert state & 4095 == int(slot)
-        start = sum(FREQUENCIES[3][: int(symbol)])
-        state = FREQUENCIES[3][int(symbol)] * (state >> 12) + int(slot) - start
-        assert state == int(after, 16)
+    payload = (FIXTURES / "frame_shared_2_two.bin").read_bytes()
+    (begins,) = re.findall(r"`frame_shared_2_two.bin` begins `([0-9a-f ]+)`", text)
+    assert payload.startswith(bytes.fromhex(begins))
+    fraction = decoder["Fraction"](payload[1:])
+    (bits,) = re.findall(r"Its first 5 bits are `([01]{5})`", text)
+    assert fraction.bits(5) == int(bits, 2) == 0
+    slots = [int(slot) for slot in re.findall(r"[Aa]t (\d+)(?: of 4096)?, (?:which lies )?in ", text)]
+    priors = decoder["read_priors"](PRIORS_FILE.read_bytes())
+    rows = [decoder["COUNT"], decoder["FRESH"], decoder["REACH"], priors["activities_CC"][:8]]
+    assert [
+        ((fraction.above << 12) // fraction.width, fraction.symbol(row))[0] for row in rows
+    ] == slots  # each symbol moves the fraction on
+    (activity,) = re.findall(r"in the share of (\d) of the 8 equal ones", text)
+    table = priors["tables_CN"][60 * int(activity)]
+    (written,) = re.findall(r"Its first coefficients are `([-0-9 ]+)`", text)
+    row = priors["frequencies_TS"][32 * table : 32 * table + 32]
+    assert [fraction.coefficient(row) for _ in written.split()] == [int(value) for value in written.split()]
 
 
 def test_the_golden_files_are_as_listed() -> None:
     rows = re.findall(r"^\| `((?:frame|control)_\w+)` \| `([0-9a-f ]+)` \|", DOCUMENT, re.MULTILINE)
-    assert len(rows) == 6
+    assert len(rows) == 5
     for name, written in rows:
-        assert bytes.fromhex(written) == (ROOT / "tests" / "fixtures" / "wire" / f"{name}.bin").read_bytes()
+        assert bytes.fromhex(written) == (FIXTURES / f"{name}.bin").read_bytes()
+
+
+def test_priors_are_as_tabulated() -> None:
+    for name in Priors.__dataclass_fields__:
+        assert name == "sha256" or f"`{name}`" in DOCUMENT

@@ -102,7 +102,7 @@ class SendingPeer:
         self.messages: list[ControlMessage] = []
         self.location = ""
         self.answer = ""
-        self.hello = Hello(WIRE_VERSION, model.sha256, model.config.name, "sender", (), 4)
+        self.hello = Hello(WIRE_VERSION, model.sha256, model.config.name, "sender", (), 4, model.priors.sha256)
         self.control: ControlChannel | None = None
         self.news = asyncio.Event()
         self._http = ClientSession()

@@ -143,6 +143,7 @@ async def test_references_of_a_sender_that_was_cut_off_wait_for_it(
     [
         ({"wire_version": 99}, "wire version 99"),
         ({"model_sha256": "ab" * 32}, "the sender's model is tiny abababababab"),
+        ({"priors_sha256": "cd" * 32}, "the sender's bitstream priors are cdcdcdcdcdcd, the receiver's "),
     ],
 )
 async def test_a_peer_of_another_version_or_model_is_told_so(

@@ -28,7 +28,8 @@ class Receiver:
         self.plugin = plugin
         self.frames: list[av.VideoFrame] = []
         self.num_requests = 0
-        self.adapter = DecoderAdapter(plugin, self._request, self._deliver)
+        self.acknowledged: list[int] = []
+        self.adapter = DecoderAdapter(plugin, self._request, self._deliver, self.acknowledged.append)
         self._delivered = threading.Semaphore(0)
 
     def _request(self) -> None:
@@ -38,8 +39,16 @@ class Receiver:
         self.frames.append(frame)
         self._delivered.release()
 
-    def feed(self, payload: bytes, timestamp: int = 0) -> None:
-        assert self.adapter.decode(JitterFrame(RtpPayload.arrived(payload), timestamp)) == []
+    def feed(self, payload: bytes, timestamp: int = 0, packets_since_last: int = 1) -> None:
+        arrived = RtpPayload.arrived(payload)
+        arrived.packets_since_last = packets_since_last
+        assert self.adapter.decode(JitterFrame(arrived, timestamp)) == []
+
+    @property
+    def numbers(self) -> list[tuple[int, int]]:
+        """Numbers and times of the frames."""
+        opaques = [frame.opaque for frame in self.frames]
+        return [(opaque.coded.number, opaque.pts) for opaque in opaques if isinstance(opaque, ReceivedFrame)]
 
     def wait(self) -> av.VideoFrame:
         assert self._delivered.acquire(timeout=TIMEOUT_S)
@@ -200,16 +209,76 @@ def test_every_truncation_and_bit_flip_is_survived(tiny_model: Model, messages: 
     assert len(receiver.frames) == num_before + 2
 
 
-def test_a_missing_base_asks_for_a_keyframe_once(tiny_model: Model, messages: list[EncodedFrame]) -> None:
+def test_without_any_frame_a_keyframe_is_asked_for_once(tiny_model: Model, messages: list[EncodedFrame]) -> None:
     receiver = Receiver(Plugin(tiny_model, pictures="deferred"))
     assert not messages[2].is_keyframe
     for message in messages[2:]:
         receiver.feed(message.payload)
     assert receiver.num_requests == 1
+    assert receiver.acknowledged == []
     receiver.feed(messages[0].payload)
-    receiver.feed(messages[4].payload)
-    assert receiver.num_requests == 2
     assert len(receiver.frames) == 1
+
+
+def test_a_missing_base_is_answered_by_the_newest_frame_that_is_there(
+    tiny_model: Model, messages: list[EncodedFrame]
+) -> None:
+    receiver = Receiver(Plugin(tiny_model, pictures="deferred"))
+    receiver.feed(messages[0].payload)
+    receiver.feed(messages[1].payload)
+    assert receiver.acknowledged == []
+    receiver.feed(messages[4].payload, packets_since_last=3)
+    receiver.feed(messages[5].payload)
+    assert receiver.acknowledged == [messages[1].number]
+    assert receiver.num_requests == 0
+
+
+def test_after_an_acknowledgement_no_loss_matters(tiny_model: Model) -> None:
+    plugin = Plugin(tiny_model, pictures="deferred")
+    sender, receiver = EncoderAdapter(plugin), Receiver(plugin)
+    payloads = [sender.encode(frame_of(np.roll(noise(64, 64), i, axis=0), pts=i))[0][0] for i in range(9)]
+    receiver.feed(payloads[0])
+    receiver.feed(payloads[8], packets_since_last=8)
+    assert len(receiver.frames) == 1
+    [number] = receiver.acknowledged
+    sender.note_acknowledged(number)
+    [payload], timestamp = sender.encode(frame_of(noise(64, 64), pts=9))
+    receiver.feed(payload, timestamp, packets_since_last=1)
+    assert [number for number, _ in receiver.numbers] == [0, 7, 8, 9]
+    assert plugin.stats.snapshot().keyframes_sent == 1
+
+
+def test_a_receiver_that_has_nothing_of_use_gets_a_keyframe(tiny_model: Model) -> None:
+    plugin = Plugin(tiny_model, pictures="deferred")
+    sender = EncoderAdapter(plugin)
+    for index in range(3):
+        sender.encode(frame_of(noise(64, 64), pts=index))
+    sender.note_acknowledged(40_000)
+    sender.encode(frame_of(noise(64, 64), pts=3))
+    assert plugin.stats.snapshot().keyframes_sent == 2
+
+
+def test_lost_frames_come_with_the_next_packet_at_their_own_times(tiny_model: Model) -> None:
+    plugin = Plugin(tiny_model, pictures="deferred", repeats=2)
+    sender, receiver = EncoderAdapter(plugin), Receiver(plugin)
+    coded = [sender.encode(frame_of(np.roll(noise(64, 64), i, axis=0), pts=i)) for i in range(6)]
+    for index, since_last in ((0, 1), (1, 1), (4, 3), (5, 1)):
+        receiver.feed(coded[index][0][0], coded[index][1], since_last)
+    assert receiver.numbers == [(index, 3000 * index) for index in range(6)]
+    assert plugin.stats.snapshot().frames_recovered == 2
+
+
+def test_pictures_share_a_packet(tiny_model: Model) -> None:
+    plugin = Plugin(tiny_model, pictures="deferred", repeats=0, frames_per_packet=3)
+    sender, receiver = EncoderAdapter(plugin), Receiver(plugin)
+    for index in range(10):
+        payloads, timestamp = sender.encode(frame_of(np.roll(noise(64, 64), index, axis=0), pts=index))
+        assert len(payloads) == (index % 3 == 0)
+        for payload in payloads:
+            receiver.feed(payload, timestamp)
+    assert receiver.numbers == [(i, 3000 * i) for i in range(10)]
+    counts = plugin.stats.snapshot()
+    assert (counts.frames_sent, counts.frames_received, counts.frames_recovered) == (10, 10, 0)
 
 
 def test_bytes_that_came_another_way_are_refused(tiny_model: Model, messages: list[EncodedFrame]) -> None:

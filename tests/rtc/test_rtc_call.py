@@ -110,9 +110,9 @@ async def test_a_tenth_of_the_packets_may_be_lost(
     counts = inline.stats.snapshot()
     assert numbers == sorted(set(numbers))
     assert num_lost > 0
-    assert counts.keyframes_requested > 0
-    assert counts.keyframes_sent > 1
-    assert counts.frames_received > 0.4 * counts.frames_sent
+    assert counts.frames_recovered > 0
+    assert counts.keyframes_sent == 1
+    assert counts.frames_received > 0.95 * counts.frames_sent - 3
     assert nacks == []
 
 
@@ -121,14 +121,14 @@ async def test_a_keyframe_is_asked_for_without_waiting_for_another_packet(
 ) -> None:
     num_packets = 0
 
-    def pass_the_second(packet: bytes) -> bytes | None:
+    def pass_the_fourth(packet: bytes) -> bytes | None:
         nonlocal num_packets
         num_packets += 1
-        return packet if num_packets == 2 else None
+        return packet if num_packets == 4 else None  # it repeats the two frames before it, not the keyframe
 
     loopback.caller.addTrack(video)
     await loopback.connect()
-    loopback.change_packets(pass_the_second)
+    loopback.change_packets(pass_the_fourth)
     await loopback.until(lambda: deferred.stats.snapshot().keyframes_sent == 2, "the keyframe was sent")
     counts = deferred.stats.snapshot()
     assert (counts.frames_received, counts.undecodable_dropped, counts.keyframes_requested) == (0, 1, 1)

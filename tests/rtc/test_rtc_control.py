@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 HELLO = Hello(
-    wire_version=1,
+    wire_version=2,
     model_sha256="ab" * 32,
     config_name="tiny",
     role="sender",
     reference_sha256s=("cd" * 32,),
     max_references=4,
+    priors_sha256="ef" * 32,
 )
 
 

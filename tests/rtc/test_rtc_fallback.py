@@ -78,8 +78,13 @@ async def test_a_caller_without_the_codec_gets_vp8(
 
 @pytest.mark.parametrize(
     ("pattern", "replacement"),
-    [("role=answer", "role=offer"), ("version=1", "version=2"), (r"model=\w{16}", "model=" + "f" * 16)],
-    ids=["an echo", "another wire version", "another model"],
+    [
+        ("role=answer", "role=offer"),
+        ("version=2", "version=1"),
+        (r"model=\w{16}", "model=" + "f" * 16),
+        (r"priors=\w{8}", "priors=" + "f" * 8),
+    ],
+    ids=["an echo", "another wire version", "another model", "other priors"],
 )
 async def test_an_answer_in_another_tongue_is_not_believed(
     deferred: Plugin, loopback: Loopback, video: MovingSquareTrack, pattern: str, replacement: str

@@ -62,7 +62,12 @@ def test_the_codec_comes_first_with_a_payload_type_of_its_own(plugin: Plugin) ->
     register(plugin)
     first, *others = codecs.CODECS["video"]
     assert (first.mimeType, first.clockRate) == ("video/X-WARPCALL", 90_000)
-    assert first.parameters == {"version": "1", "model": plugin.model.sha256[:16], "role": "offer"}
+    assert first.parameters == {
+        "version": "2",
+        "model": plugin.model.sha256[:16],
+        "priors": plugin.model.priors.sha256[:8],
+        "role": "offer",
+    }
     assert first.payloadType not in {codec.payloadType for codec in others + codecs.CODECS["audio"]}
     assert {codec.name for codec in others} == {"VP8", "H264", "rtx"}
 

@@ -14,6 +14,7 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessi
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from codec import Model
+from codec.bitstream.priors import generic_priors
 from codec.config import WIRE_VERSION
 from codec.model.weights import save_weights
 from codec.rtc import ControlChannel, ReceivedFrame, prefer_ordinary
@@ -43,6 +44,7 @@ class FakeReceiver:
             role="receiver",
             reference_sha256s=(),
             max_references=4,
+            priors_sha256=generic_priors(20).sha256,
         )
         self.token: str | None = None
         self.ordinary = False

@@ -107,10 +107,18 @@ async def test_another_model_ends_the_call(receiver: FakeReceiver, settings: Set
     assert receiver.byes[0].reason.startswith("the peer has the model")
 
 
+async def test_other_priors_end_the_call(receiver: FakeReceiver, settings: Settings) -> None:
+    assert receiver.hello is not None
+    receiver.hello = dataclasses.replace(receiver.hello, priors_sha256="0" * 64)
+    with pytest.raises(ModelMismatchError, match="the peer has the bitstream priors 000000000000, this sender "):
+        await run(Session(settings(), ignore))
+    assert receiver.byes[0].reason.startswith("the peer has the bitstream priors")
+
+
 async def test_another_wire_version_ends_the_call(receiver: FakeReceiver, settings: Settings) -> None:
     assert receiver.hello is not None
     receiver.hello = dataclasses.replace(receiver.hello, wire_version=77)
-    with pytest.raises(VersionError, match="the peer speaks wire version 77, this sender 1"):
+    with pytest.raises(VersionError, match="the peer speaks wire version 77, this sender 2"):
         await run(Session(settings(), ignore))
 
 

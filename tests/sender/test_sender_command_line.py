@@ -49,6 +49,8 @@ def test_help_names_options_with_units_and_defaults(capsys: pytest.CaptureFixtur
         ["--peer", "http://x/whip", "--fps", "0"],
         ["--peer", "http://x/whip", "--fps", "fast"],
         ["--peer", "http://x/whip", "--loop"],
+        ["--peer", "http://x/whip", "--frames-per-packet", "5"],
+        ["--peer", "http://x/whip", "--repeats", "5"],
         ["--peer", "http://x/whip", "--microphone", "default", "--no-audio"],
         ["--peer", "http://x/whip", "--stun", "turn:x"],
         ["--peer", "http://x/whip", "--token", " "],

@@ -19,7 +19,7 @@ def picture(brightness: int, *, has_face: bool | None = True, blurred: bool = Fa
 def pose(config: CodecConfig, offset: int) -> QuantisedKeypoints:
     """Keypoints that are all moved by ``offset`` steps to the right."""
     values_K3 = np.full((config.num_keypoints, 3), 100, dtype=np.int32)
-    values_K3[:, 0] += offset
+    values_K3[:, 0] += offset << config.location_bits - 9
     return QuantisedKeypoints(values_K3)
 
 

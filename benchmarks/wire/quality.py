@@ -1,0 +1,114 @@
+"""What each step of the quantiser costs in the picture: LPIPS and PSNR against keypoints that were not rounded.
+
+clip -> keypoints -> rounded or coded -> generator -> LPIPS, PSNR against the clip's own frames
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks.wire.designs import keypoints_at
+from codec import Decoder, Model
+from codec.bitstream.choose import choose_frame, choose_keyframe
+from codec.bitstream.priors import GRID_BITS
+from codec.frames import image_from_rgb, rgb_from_image
+from codec.structs import Integers
+from training.evaluate.clips import Clip, reference_positions
+from training.evaluate.metrics.lpips import Lpips
+from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
+from training.priors import to_grid
+from training.tracks import Track
+
+NUM_REFERENCES = 3
+TRADES = (0.0, 0.06, 0.13, 0.25, 0.5)
+ROUNDINGS = ((10, 8), (9, 5), (8, 5), (7, 5), (9, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How near pictures come to the clip's own.
+
+    Attributes:
+        lpips: mean.
+        psnr_db: mean.
+        frames: pictures compared.
+    """
+
+    lpips: float
+    psnr_db: float
+    frames: int
+
+
+def rounded(track: Track, location_bits: int, strength_bits: int) -> Track:
+    """Return a track as a uniform quantiser leaves it."""
+    levels = np.array([1 << location_bits, 1 << location_bits, 1 << strength_bits])
+    scale, offset = np.array([2, 2, 1]), np.array([-1, -1, 0])
+    unit_FK3 = (track - offset) / scale
+    return (((np.floor(unit_FK3 * levels) + 0.5) / levels) * scale + offset).astype(np.float32)
+
+
+def coded(track: Track, model: Model, trade: float) -> Track:
+    """Return a track as the receiver gets it from the shipped encoder, at some trade of distortion against bits."""
+    grid_FN = to_grid(track)
+    _, state = choose_keyframe(grid_FN[0], model.priors, trade)
+    values: list[Integers] = [state.values_N]
+    for grid_N in grid_FN[1:]:
+        _, _, state = choose_frame(grid_N, state, 1, model.priors, trade)
+        values.append(state.values_N)
+    unit_FK3 = ((np.array(values) + 0.5) / (1 << GRID_BITS)).reshape(track.shape)
+    return (unit_FK3 * [2, 2, 1] - [1, 1, 0]).astype(np.float32)
+
+
+def variants(track: Track, model: Model) -> Iterator[tuple[str, Track]]:
+    """Give each way to round a track, its name before it."""
+    yield "not rounded", track
+    for location_bits, strength_bits in ROUNDINGS:
+        yield f"{location_bits} and {strength_bits} bits", rounded(track, location_bits, strength_bits)
+    for trade in TRADES:
+        yield f"coded, trade {trade:g}", coded(track, model, trade)
+
+
+def qualities(
+    clip: Clip, track: Track, model: Model, lpips: Lpips, num_frames: int, on_frames: Callable[[int], None]
+) -> dict[str, Quality]:
+    """Return the quality of a clip's pictures by the way in which its keypoints were rounded.
+
+    Args:
+        clip: whose frames are compared, and three of which are the references.
+        track: its keypoints.
+        model: the networks.
+        lpips: the metric.
+        num_frames: frames compared, evenly spaced.
+        on_frames: told how many more pictures are done.
+    """
+    decoder = Decoder(model)
+    decoder.set_references([clip.frames_NSS3[position] for position in reference_positions(len(clip), NUM_REFERENCES)])
+    positions = np.unique(np.linspace(1, len(clip) - 1, num_frames).astype(int)).tolist()
+    sources = {position: lpips.features(image_from_rgb(clip.frames_NSS3[position])) for position in positions}
+    found = {}
+    for name, values_FK3 in variants(track, model):
+        distances, psnrs = [], []
+        for position in positions:
+            image_BCHW = generate(decoder, values_FK3[position])
+            distances.append(float(lpips.distance(sources[position], lpips.features(image_BCHW.cpu()))))
+            error = mean_squared_error(rgb_from_image(image_BCHW)[None], clip.frames_NSS3[position][None])
+            psnrs.append(float(psnr_db(error)[0]))
+            on_frames(1)
+        found[name] = Quality(float(np.mean(distances)), float(np.mean(psnrs)), len(positions))
+    return found
+
+
+def generate(decoder: Decoder, values_K3: npt.NDArray[np.float32]) -> torch.Tensor:
+    """Return the picture of keypoints that need no message."""
+    return decoder.generate_from(keypoints_at(values_K3)).image_BCHW
+
+
+def as_rows(found: dict[str, Quality]) -> dict[str, dict[str, float]]:
+    """Return qualities fit for JSON."""
+    return {name: dataclasses.asdict(quality) for name, quality in found.items()}

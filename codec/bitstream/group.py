@@ -1,0 +1,148 @@
+"""Stage 4 of 8: the frames of one message to bytes, and back.
+
+    Group --code_group--> bytes of ``Frame.coded`` --read_group--> Group
+
+A message carries its newest frame and may carry frames before it: those that share the packet, and those that are
+repeated because their own packet may be lost. Each is coded from the one before it, the first from the message's base,
+or from nothing when it is a keyframe. Shape legend: N = 3 K values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from codec.bitstream.entropy import SymbolReader, SymbolWriter
+from codec.bitstream.fields import MAX_GROUP, WINDOW
+from codec.bitstream.predict import MAX_COEFFICIENT
+from codec.bitstream.priors import Priors, frequencies_and_starts
+from codec.errors import BitstreamError
+from codec.structs import Integers
+
+NUMBER_BITS = 5
+"""Bits of the newest frame's number that a message carries."""
+DISTANCE_BITS = 4
+_COUNT_ROW = frequencies_and_starts([3000, 200, 500, 150, 100, 80, 34, 32])
+_FRESH_ROW = frequencies_and_starts([3796, 150, 100, 50])
+_REACH_ROW = frequencies_and_starts([3596, 500])
+_CHAINED, _ANCHORED = 0, 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameCode:
+    """One frame, as it is coded.
+
+    Attributes:
+        coefficients_N: of what was not expected.
+        activity: whose tables code them; -1 of a keyframe.
+    """
+
+    coefficients_N: Integers
+    activity: int
+
+    @property
+    def is_keyframe(self) -> bool:
+        """Whether it needs no base."""
+        return self.activity < 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """The frames of one message.
+
+    Attributes:
+        number_bits: last ``NUMBER_BITS`` bits of the newest frame's number.
+        num_fresh: how many of the frames were in no message before.
+        distance: frames from the base to the first frame; 0 when that is a keyframe.
+        is_exact: whether the frames before the newest are as they were first sent, so that others may be predicted
+            from them.
+        frames: the first one first.
+    """
+
+    number_bits: int
+    num_fresh: int
+    distance: int
+    is_exact: bool
+    frames: list[FrameCode]
+
+
+def code_group(group: Group, before: int, priors: Priors) -> bytes:
+    """Code a group.
+
+    Args:
+        group: at most ``MAX_GROUP`` frames; of them only the first may be a keyframe.
+        before: activity of the base.
+        priors: of both ends.
+    """
+    writer = SymbolWriter()
+    writer.bits(group.number_bits, NUMBER_BITS)
+    writer.symbol(len(group.frames) - 1, _COUNT_ROW)
+    writer.symbol(group.num_fresh - 1, _FRESH_ROW)
+    if group.distance:
+        is_chained = group.distance == 1 and group.is_exact
+        writer.symbol(_CHAINED if is_chained else _ANCHORED, _REACH_ROW)
+        if not is_chained:
+            writer.bits(group.distance - 1, DISTANCE_BITS)
+    for frame in group.frames:
+        if not frame.is_keyframe:
+            writer.symbol(frame.activity, priors.activity_rows[before])
+        for value, row in zip(frame.coefficients_N.tolist(), priors.rows[frame.activity], strict=True):
+            writer.integer(value, row)
+        before = max(frame.activity, 0)
+    return writer.to_bytes()
+
+
+def read_head(coded: bytes, *, has_keyframe: bool) -> tuple[Group, SymbolReader]:
+    """Read what stands before the frames.
+
+    Args:
+        coded: from the network.
+        has_keyframe: whether the first frame is a keyframe.
+
+    Returns:
+        The group without its frames (placeholders stand for them), and the reader behind its head.
+
+    Raises:
+        BitstreamError: not what any encoder writes.
+    """
+    reader = SymbolReader(coded)
+    number_bits = reader.bits(NUMBER_BITS)
+    count = reader.symbol(_COUNT_ROW) + 1
+    num_fresh = reader.symbol(_FRESH_ROW) + 1
+    if num_fresh > count:
+        raise BitstreamError(f"a message of {count} frames claims {num_fresh} fresh ones")
+    distance, is_exact = 0, True
+    if not has_keyframe:
+        is_exact = reader.symbol(_REACH_ROW) == _CHAINED
+        distance = 1 if is_exact else reader.bits(DISTANCE_BITS) + 1
+    placeholder = FrameCode(np.zeros(0, dtype=np.int32), -1)
+    return Group(number_bits, num_fresh, distance, is_exact, [placeholder] * count), reader
+
+
+def read_frames(group: Group, reader: SymbolReader, before: int, priors: Priors) -> list[FrameCode]:
+    """Read the frames behind a head.
+
+    Args:
+        group: from ``read_head``.
+        reader: from ``read_head``.
+        before: activity of the base.
+        priors: of both ends.
+
+    Raises:
+        BitstreamError: not what any encoder writes.
+    """
+    frames = []
+    for index in range(len(group.frames)):
+        activity = -1 if index == 0 and not group.distance else reader.symbol(priors.activity_rows[before])
+        values = [reader.integer(row) for row in priors.rows[activity]]
+        if max(values) > MAX_COEFFICIENT or min(values) < -MAX_COEFFICIENT:
+            raise BitstreamError("a coefficient is out of range")
+        frames.append(FrameCode(np.array(values, dtype=np.int32), activity))
+        before = max(activity, 0)
+    reader.end()
+    return frames
+
+
+assert (1 << DISTANCE_BITS) == WINDOW
+assert len(_COUNT_ROW[0]) == MAX_GROUP

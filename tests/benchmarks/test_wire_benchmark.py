@@ -1,0 +1,83 @@
+"""The parts of ``benchmarks.wire`` that its figures rest on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.wire.call import Arrived, CallConfig, CallRecord
+from benchmarks.wire.designs import gfvc, levels_of, ours, packed, sizes, train_dictionary
+from benchmarks.wire.link import burst_loss, random_loss
+from benchmarks.wire.loss import figures, shown
+from codec import Model
+from codec.structs import QuantisedKeypoints
+from training.tracks import Track
+
+
+@pytest.fixture
+def track() -> Track:
+    rng = np.random.default_rng(0)
+    rest_K3 = np.column_stack([rng.uniform(-0.5, 0.5, (20, 2)), np.full(20, 0.5)])
+    return (rest_K3 + rng.normal(0, 0.002, (30, 20, 3))).astype(np.float32)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3])
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_losses_have_their_share_and_their_length(share: float, length: int) -> None:
+    model = burst_loss(share, length, seed=3) if length > 1 else random_loss(share, seed=3)
+    lost = [model() for _ in range(60_000)]
+    assert np.mean(lost) == pytest.approx(share, rel=0.12)
+    edges = np.flatnonzero(np.diff([0, *map(int, lost), 0]))
+    runs = edges[1::2] - edges[::2]
+    assert runs.min() >= 1
+    assert length == 1 or (runs[:-1] % length == 0).all()
+
+
+def test_the_same_seed_loses_the_same() -> None:
+    first, second = (random_loss(0.2, seed=7) for _ in range(2))
+    assert [first() for _ in range(100)] == [second() for _ in range(100)]
+
+
+def test_designs_have_the_sizes_of_their_formats(track: Track, tiny_model: Model) -> None:
+    found = sizes(track, tiny_model, train_dictionary([track] * 40))
+    assert set(found["32-bit floats"]) == {240}
+    assert set(found["packed bits"]) == {58}
+    assert all(len(each) == len(track) for each in found.values())
+    assert sum(found["ours"]) < sum(ours(track, tiny_model, repeats=2))
+
+
+def test_packed_bits_hold_every_value(track: Track) -> None:
+    levels_K3 = levels_of(track)[0]
+    state = int.from_bytes(packed(levels_K3), "big")
+    for x, y, strength in levels_K3[::-1].tolist():
+        assert state & 31 == strength
+        assert state >> 5 & 511 == y
+        assert state >> 14 & 511 == x
+        state >>= 23
+
+
+def test_gfvc_learns_what_does_not_move() -> None:
+    levels_FK3 = np.zeros((50, 20, 3), dtype=np.int64)
+    assert gfvc(levels_FK3)[-1] <= 1
+
+
+def record(due_s: dict[int, float]) -> CallRecord:
+    found = CallRecord(CallConfig(delay_s=0.0), sent_s={number: number * 0.04 for number in range(4)}, duration_s=0.16)
+    keypoints = {number: QuantisedKeypoints(np.full((20, 3), number, dtype=np.int32)) for number in due_s}
+    found.arrived = {number: Arrived(due, keypoints[number], False) for number, due in due_s.items()}
+    found.up[0].add(20)
+    return found
+
+
+def test_a_frame_that_comes_too_late_is_not_in_time() -> None:
+    row = figures(record({0: 0.0, 1: 0.04, 2: 0.2, 3: 0.12}))
+    assert row["in_time"] == 0.75
+    assert row["came_at_all"] == 1.0
+    assert row["longest_gap_frames"] == 1
+
+
+def test_the_newest_frame_that_is_there_is_shown() -> None:
+    found = record({0: 0.0, 1: 0.04, 3: 0.12})
+    shown_values = [shown(found, number) for number in range(4)]
+    assert [None if each is None else int(each.values_K3[0, 0]) for each in shown_values] == [0, 1, 1, 3]
+    assert shown(record({3: 0.12}), 0) is None

@@ -1,0 +1,285 @@
+"""Learn what the bitstream knows of keypoints beforehand (``codec.bitstream.priors``) from tracks.
+
+    tracks -> closed loop -> motions, differences -> motion matrix and basis -> (again) -> coefficients -> tables
+
+The basis is the Karhunen-Loeve transform of what the closed loop did not expect, in pixels weighed by how much each
+keypoint's error costs in the picture; one step is one distance everywhere in that space. Tables are fitted like a
+mixture: each frame belongs to the activity that codes it shortest, each coefficient of an activity to the table that
+does. Shape legend: F frames, N = 3 K values, C activities, T tables, S symbols.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.bitstream.choose import choose_frame, choose_keyframe, symbols_of
+from codec.bitstream.priors import (
+    BASIS_BITS,
+    ESCAPE,
+    GRID_BITS,
+    MOTION_BITS,
+    NUM_SYMBOLS,
+    PRECISION_BITS,
+    Floats,
+    Priors,
+)
+from codec.structs import Integers
+from training.tracks import Track
+
+logger = logging.getLogger(__name__)
+
+PIXELS = 256
+STRENGTH_PIXELS = 4.0
+"""A strength that is wrong by 1 costs about as much as a place that is wrong by so many pixels of 256."""
+PLACE_WEIGHTS = (
+    0.9, 0.9, 0.9, 1.05, 1.05, 0.9, 0.9,
+    0.8, 0.8, 0.8, 0.8, 0.8, 0.8,
+    0.8, 0.8, 0.8, 0.8, 0.8,
+    1.5, 1.5,
+)  # fmt: skip
+"""Of jaw and chin, brows, nose, eyes, mouth, shoulders: the root of what LPIPS loses by one pixel of noise there. Eyes
+and mouth would be 0.5 and 0.2 by that measure, which looks at the whole picture; people look at them."""
+STEP_SCALES = ((2, 1.1), (10, 0.8), (20, 1.0), (35, 1.15), (4096, 1.6))
+"""Steps of the vectors below each index, by what an error there costs in LPIPS and PSNR on the validation clips: one
+of the head's pose (2 to 10) is seen most; of where the face is, or of single keypoints, less."""
+RIDGE = 0.02
+FRAMES_PER_CLIP = 60
+"""The first ones of each clip: more of the same face teach little."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorsConfig:
+    """How priors are learned."""
+
+    step: float = 0.75
+    """Step of the quantiser, weighed pixels of 256."""
+    num_activities: int = 8
+    """Kinds of frames, from still to lively."""
+    num_tables: int = 32
+    """Tables of symbol frequencies."""
+    rounds: int = 2
+    """How often the closed loop runs over the tracks."""
+    seed_ratio: float = 0.9
+    """Widest table to begin with."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoopRecord:
+    """What a closed loop over tracks met, predicted frames only.
+
+    Attributes:
+        motions_FN: the motion that both ends knew, steps of the grid.
+        targets_FN: the motion that came.
+        coefficients_FN: of the predicted frames.
+        starts: index of each track's first predicted frame.
+        keyframes: coefficients of the keyframes, one a track.
+    """
+
+    motions_FN: Floats
+    targets_FN: Floats
+    coefficients_FN: Integers
+    starts: list[int]
+    keyframes: Integers
+
+
+def learn_priors(tracks: Sequence[Track], config: PriorsConfig) -> Priors:
+    """Learn priors.
+
+    Args:
+        tracks: (F, K, 3) each.
+        config: how.
+    """
+    grids = [to_grid(values_FK3) for values_FK3 in tracks if len(values_FK3) > 2]
+    weights_N = place_weights(tracks[0].shape[1])
+    priors = _beginning(grids, weights_N, config)
+    for index in range(config.rounds):
+        record = run_loop(grids, priors)
+        priors = _with_tables(_with_motion(priors, record, weights_N, config), record, config)
+        logger.info("round %d: %.2f of %d coefficients are not 0", index + 1, *_activity(record))
+    return _with_tables(priors, run_loop(grids, priors), config)
+
+
+def to_grid(values_FK3: Track) -> Floats:
+    """Return a track in steps of the bitstream's grid, (F, N)."""
+    unit_FK3 = values_FK3.astype(np.float64)
+    unit_FK3[..., :2] = (unit_FK3[..., :2] + 1) / 2
+    return unit_FK3.reshape(len(values_FK3), -1) * (1 << GRID_BITS)
+
+
+def place_weights(num_keypoints: int) -> Floats:
+    """Return the weighed pixels of 256 in one step of the grid, by value."""
+    places = PLACE_WEIGHTS if num_keypoints == len(PLACE_WEIGHTS) else (1.0,) * num_keypoints
+    weights = [(PIXELS * place, PIXELS * place, STRENGTH_PIXELS) for place in places]
+    return np.array(weights).ravel() / (1 << GRID_BITS)
+
+
+def step_scales(size: int) -> Floats:
+    """Return how the steps of a basis's vectors relate, the most common one first."""
+    index = np.arange(size)
+    return np.select([index < bound for bound, _ in STEP_SCALES], [scale for _, scale in STEP_SCALES])
+
+
+def run_loop(grids: Sequence[Floats], priors: Priors) -> LoopRecord:
+    """Code tracks as a sender does, and note what it met."""
+    motions: list[Integers] = []
+    targets: list[Floats] = []
+    coefficients: list[Integers] = []
+    keyframes: list[Integers] = []
+    starts: list[int] = []
+    for grid_FN in grids:
+        key_N, state = choose_keyframe(grid_FN[0], priors)
+        keyframes.append(key_N)
+        starts.append(len(motions))
+        for grid_N in grid_FN[1:]:
+            motions.append(state.motion_N)
+            targets.append(grid_N - state.values_N)
+            coefficients_N, _, state = choose_frame(grid_N, state, 1, priors)
+            coefficients.append(coefficients_N)
+    return LoopRecord(
+        np.array(motions, dtype=np.float64), np.array(targets), np.array(coefficients), starts, np.array(keyframes)
+    )
+
+
+def _activity(record: LoopRecord) -> tuple[float, int]:
+    return float((record.coefficients_FN != 0).sum(axis=1).mean()), record.coefficients_FN.shape[1]
+
+
+def _beginning(grids: Sequence[Floats], weights_N: Floats, config: PriorsConfig) -> Priors:
+    size = len(weights_N)
+    clip_means = np.array([grid_FN.mean(axis=0) for grid_FN in grids])
+    mean_N = np.round(clip_means.mean(axis=0)).astype(np.int32)
+    differences = np.concatenate([np.diff(grid_FN, axis=0) for grid_FN in grids])
+    faces = np.concatenate([grid_FN[:: max(1, len(grid_FN) // 4)] for grid_FN in grids]) - mean_N
+    table = laplacian_frequencies(0.5)[None]
+    return Priors(
+        mean_N=mean_N,
+        motion_NN=np.eye(size, dtype=np.int32) << (MOTION_BITS - 1),
+        basis_NN=basis_of(differences, weights_N, config.step),
+        key_basis_NN=basis_of(faces, weights_N, config.step),
+        tables_CN=np.zeros((2, size), dtype=np.int32),
+        frequencies_TS=table,
+        activities_CC=np.full((1, 1), 1 << PRECISION_BITS, dtype=np.int32),
+        sha256="",
+    )
+
+
+def basis_of(differences_FN: Floats, weights_N: Floats, step: float) -> Integers:
+    """Return the Karhunen-Loeve basis of differences, its columns one step long, the most common ones first."""
+    weighed_FN = differences_FN * weights_N
+    _, vectors_NN = np.linalg.eigh(weighed_FN.T @ weighed_FN / len(weighed_FN))
+    columns_NN = vectors_NN[:, ::-1] * (step * step_scales(len(weights_N))) / weights_N[:, None]
+    limit = np.iinfo(np.int16).max
+    return np.clip(np.round(columns_NN * (1 << BASIS_BITS)), -limit, limit).astype(np.int32)
+
+
+def _with_motion(priors: Priors, record: LoopRecord, weights_N: Floats, config: PriorsConfig) -> Priors:
+    motions, targets = record.motions_FN * weights_N, record.targets_FN * weights_N
+    covariance_NN = motions.T @ motions
+    ridge_NN = np.eye(len(weights_N)) * RIDGE * np.trace(covariance_NN) / len(weights_N)
+    weighed_NN = np.linalg.solve(covariance_NN + ridge_NN, motions.T @ targets).T
+    matrix_NN = weighed_NN * weights_N / weights_N[:, None]
+    motion_NN = np.round(matrix_NN * (1 << MOTION_BITS)).astype(np.int32)
+    unexpected_FN = record.targets_FN - record.motions_FN @ (motion_NN.T / (1 << MOTION_BITS))
+    return dataclasses.replace(priors, motion_NN=motion_NN, basis_NN=basis_of(unexpected_FN, weights_N, config.step))
+
+
+def _with_tables(priors: Priors, record: LoopRecord, config: PriorsConfig) -> Priors:
+    symbols_FN, key_symbols_FN = symbols_of(record.coefficients_FN), symbols_of(record.keyframes)
+    ratios = config.seed_ratio ** np.geomspace(1, 60, config.num_tables)
+    frequencies_TS = np.stack([laplacian_frequencies(ratio) for ratio in ratios])
+    lively_F = np.abs(record.coefficients_FN).sum(axis=1)
+    bounds = np.quantile(lively_F, np.arange(1, config.num_activities) / config.num_activities)
+    activity_F = np.searchsorted(bounds, lively_F)
+    for _ in range(10):
+        counts_CNS = np.stack(
+            [_histogram(symbols_FN[activity_F == activity]) for activity in range(config.num_activities)]
+            + [_histogram(key_symbols_FN)]
+        )
+        tables_CN = (counts_CNS @ -np.log2(frequencies_TS.T / (1 << PRECISION_BITS))).argmin(axis=-1)
+        frequencies_TS = _refit(counts_CNS, tables_CN, frequencies_TS)
+        activities_CC = _transitions(activity_F, record.starts, config.num_activities)
+        priors = dataclasses.replace(
+            priors,
+            tables_CN=tables_CN.astype(np.int32),
+            frequencies_TS=frequencies_TS,
+            activities_CC=activities_CC,
+        )
+        activity_F = _cheapest(symbols_FN, activity_F, record.starts, priors)
+    return priors
+
+
+def _histogram(symbols_FN: Integers) -> Floats:
+    counts_NS = np.stack([(symbols_FN == symbol).sum(axis=0) for symbol in range(NUM_SYMBOLS)], axis=-1)
+    return counts_NS.astype(np.float64)
+
+
+def _refit(counts_CNS: Floats, tables_CN: npt.NDArray[np.intp], frequencies_TS: Integers) -> Integers:
+    """Fit each table to all that it codes, a little of what it was kept in so that nothing becomes impossible."""
+    refitted = []
+    for index, row_S in enumerate(frequencies_TS):
+        counts_S = counts_CNS[tables_CN == index].sum(axis=0)
+        refitted.append(integer_frequencies(counts_S + 20 * row_S / (1 << PRECISION_BITS)))
+    return np.stack(refitted)
+
+
+def _transitions(activity_F: npt.NDArray[np.intp], starts: Sequence[int], num_activities: int) -> Integers:
+    counts_CC = np.full((num_activities, num_activities), 0.5)
+    before_F = np.concatenate([[0], activity_F[:-1]])
+    before_F[[start for start in starts if start < len(before_F)]] = 0
+    np.add.at(counts_CC, (before_F, activity_F), 1)
+    return np.stack([integer_frequencies(row) for row in counts_CC])
+
+
+def _cheapest(
+    symbols_FN: Integers, activity_F: npt.NDArray[np.intp], starts: Sequence[int], priors: Priors
+) -> npt.NDArray[np.intp]:
+    """Return for each frame the activity that codes it shortest after the one before."""
+    index_N = np.arange(symbols_FN.shape[1])
+    costs_FC = np.stack(
+        [priors.costs_CNS[activity][index_N, symbols_FN].sum(axis=1) for activity in range(priors.num_activities)],
+        axis=-1,
+    )
+    chosen, before, begins = np.empty_like(activity_F), 0, set(starts)
+    for frame, costs_C in enumerate(costs_FC):
+        before = 0 if frame in begins else before
+        chosen[frame] = before = int((costs_C + priors.activity_costs_CC[before]).argmin())
+    return chosen
+
+
+def coded_bits(record: LoopRecord, priors: Priors) -> float:
+    """Return the mean bits of a predicted frame's coefficients and activity, as an ideal coder would write them."""
+    symbols_FN = symbols_of(record.coefficients_FN)
+    activity_F = _cheapest(symbols_FN, np.zeros(len(symbols_FN), dtype=np.intp), record.starts, priors)
+    index_N, before, total, begins = np.arange(symbols_FN.shape[1]), 0, 0.0, set(record.starts)
+    for frame, (symbols_N, activity) in enumerate(zip(symbols_FN, activity_F, strict=True)):
+        before = 0 if frame in begins else before
+        total += priors.costs_CNS[activity][index_N, symbols_N].sum() + priors.activity_costs_CC[before, activity]
+        before = activity
+    return total / len(symbols_FN)
+
+
+def laplacian_frequencies(ratio: float) -> Integers:
+    """Return the table of a two-sided geometric distribution: each step farther from zero is ``ratio`` as likely.
+
+    Symbols are in zigzag order, and the last stands for all that is farther.
+    """
+    magnitudes = (np.arange(ESCAPE) + 1) // 2
+    weights = ratio**magnitudes
+    tail = 2 * ratio ** (magnitudes[-1] + 1) / (1 - ratio)
+    return integer_frequencies(np.append(weights, tail))
+
+
+def integer_frequencies(weights: Floats) -> Integers:
+    """Return positive integers in the proportion of the weights, as near as may be, that sum to 2**PRECISION_BITS."""
+    total = 1 << PRECISION_BITS
+    share = np.asarray(weights, dtype=np.float64) / math.fsum(weights)
+    frequencies = np.maximum(np.round(share * total), 1).astype(np.int32)
+    frequencies[int(frequencies.argmax())] += total - int(frequencies.sum())
+    return frequencies
