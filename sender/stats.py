@@ -128,6 +128,7 @@ class Book:
         self._first_us: int | None = None
         self._last_us = 0
         self._second = (time.monotonic(), Traffic(), Traffic())
+        self._pictures_shown = 0
 
     def note_frame(
         self, encoded: EncodedFrame, capture_time_us: int, coded_time_us: int, has_face: bool | None
@@ -172,11 +173,12 @@ class Book:
         """Return the rates since the last call of this function."""
         now_s, (then_s, video, audio) = time.monotonic(), self._second
         self._second = (now_s, self.video, self.audio)
+        pictures, self._pictures_shown = self.num_frames - self._pictures_shown, self.num_frames
         sent, heard, elapsed_s = self.video - video, self.audio - audio, max(now_s - then_s, 1e-3)
         return Second(
             state=self.state,
             codec=self.codec,
-            fps=sent.packets / elapsed_s,
+            fps=max(sent.packets, pictures) / elapsed_s,  # pictures may share packets
             payload_kbps=sent.payload_bytes * 8e-3 / elapsed_s,
             wire_kbps=sent.wire_bytes * 8e-3 / elapsed_s,
             audio_kbps=heard.wire_bytes * 8e-3 / elapsed_s,
@@ -203,7 +205,7 @@ class Book:
             "frames_sent": self.num_frames if self.num_frames else packets,
             "frames_skipped": num_skipped,
             "keyframes_sent": self.num_keyframes,
-            "fps": round(packets / duration_s, 2) if duration_s > 0 else 0.0,
+            "fps": round(max(packets, self.num_frames) / duration_s, 2) if duration_s > 0 else 0.0,
             "payload_bits_per_s": round(self.video.payload_bytes * per_s, 1),
             "wire_bits_per_s": round(self.video.wire_bytes * per_s, 1),
             "audio_payload_bits_per_s": round(self.audio.payload_bytes * per_s, 1),
