@@ -14,9 +14,9 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessi
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from codec import Model
-from codec.bitstream.priors import generic_priors
+from codec.bitstream.priors import load_priors
 from codec.config import WIRE_VERSION
-from codec.model.weights import save_weights
+from codec.model.weights import EMBEDDED, save_weights
 from codec.rtc import ControlChannel, ReceivedFrame, prefer_ordinary
 from codec.structs import Bye, Clock, ControlMessage, Hello, ReferencePicture, ReferenceStatus
 from sender.config import CodingConfig, OutputConfig, PeerConfig, SenderConfig, SourceConfig
@@ -44,7 +44,7 @@ class FakeReceiver:
             role="receiver",
             reference_sha256s=(),
             max_references=4,
-            priors_sha256=generic_priors(20).sha256,
+            priors_sha256=load_priors(EMBEDDED.with_suffix(".priors.safetensors")).sha256,
         )
         self.token: str | None = None
         self.ordinary = False
