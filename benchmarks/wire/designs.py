@@ -49,7 +49,8 @@ def levels_of(track: Track) -> npt.NDArray[np.int64]:
     """Return a track at 9, 9 and 5 bits, (F, K, 3)."""
     unit_FK3 = track.astype(np.float64)
     unit_FK3[..., :2] = (unit_FK3[..., :2] + 1) / 2
-    return np.clip(np.floor(unit_FK3 * LEVELS), 0, LEVELS - 1).astype(np.int64)
+    levels_FK3: npt.NDArray[np.int64] = np.clip(np.floor(unit_FK3 * LEVELS), 0, LEVELS - 1).astype(np.int64)
+    return levels_FK3
 
 
 def packed(levels_K3: npt.NDArray[np.int64]) -> bytes:
