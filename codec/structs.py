@@ -169,4 +169,26 @@ class Bye:
     reason: str
 
 
-ControlMessage = Hello | ReferencePicture | ReferenceStatus | Clock | Bye
+@dataclass(frozen=True, slots=True)
+class ReferenceSelection:
+    """The sender's pictures that are in use from now on; those not named are forgotten.
+
+    Attributes:
+        sha256s: hash of each.
+    """
+
+    sha256s: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """No picture can be sent for now: the last one stays on screen, and people are told.
+
+    Attributes:
+        reason: one line for people; empty when pictures go on.
+    """
+
+    reason: str
+
+
+ControlMessage = Hello | ReferencePicture | ReferenceStatus | Clock | Bye | ReferenceSelection | Hold

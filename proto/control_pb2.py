@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/control.proto\x12\x0bwarpcall.v2\"\xf4\x01\n\x07\x43ontrol\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.warpcall.v2.HelloH\x00\x12<\n\x12reference_fragment\x18\x02 \x01(\x0b\x32\x1e.warpcall.v2.ReferenceFragmentH\x00\x12\x38\n\x10reference_status\x18\x03 \x01(\x0b\x32\x1c.warpcall.v2.ReferenceStatusH\x00\x12#\n\x05\x63lock\x18\x04 \x01(\x0b\x32\x12.warpcall.v2.ClockH\x00\x12\x1f\n\x03\x62ye\x18\x05 \x01(\x0b\x32\x10.warpcall.v2.ByeH\x00\x42\x06\n\x04kind\"\xfb\x01\n\x05Hello\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\x12\x14\n\x0cmodel_sha256\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63onfig_name\x18\x03 \x01(\t\x12%\n\x04role\x18\x04 \x01(\x0e\x32\x17.warpcall.v2.Hello.Role\x12\x19\n\x11reference_sha256s\x18\x05 \x03(\x0c\x12\x16\n\x0emax_references\x18\x06 \x01(\r\x12\x15\n\rpriors_sha256\x18\x07 \x01(\x0c\"@\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SENDER\x10\x01\x12\x11\n\rROLE_RECEIVER\x10\x02\"V\n\x11ReferenceFragment\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\r\x12\x0e\n\x06offset\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"C\n\x0fReferenceStatus\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xc5\x01\n\x05\x43lock\x12\'\n\x05media\x18\x01 \x01(\x0e\x32\x18.warpcall.v2.Clock.Media\x12\x14\n\x0c\x66rame_number\x18\x02 \x01(\r\x12\x0b\n\x03pts\x18\x03 \x01(\x04\x12\x15\n\rclock_rate_hz\x18\x04 \x01(\r\x12\x17\n\x0f\x63\x61pture_time_us\x18\x05 \x01(\x04\"@\n\x05Media\x12\x15\n\x11MEDIA_UNSPECIFIED\x10\x00\x12\x0f\n\x0bMEDIA_VIDEO\x10\x01\x12\x0f\n\x0bMEDIA_AUDIO\x10\x02\"\x15\n\x03\x42ye\x12\x0e\n\x06reason\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/control.proto\x12\x0bwarpcall.v2\"\xd7\x02\n\x07\x43ontrol\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.warpcall.v2.HelloH\x00\x12<\n\x12reference_fragment\x18\x02 \x01(\x0b\x32\x1e.warpcall.v2.ReferenceFragmentH\x00\x12\x38\n\x10reference_status\x18\x03 \x01(\x0b\x32\x1c.warpcall.v2.ReferenceStatusH\x00\x12#\n\x05\x63lock\x18\x04 \x01(\x0b\x32\x12.warpcall.v2.ClockH\x00\x12\x1f\n\x03\x62ye\x18\x05 \x01(\x0b\x32\x10.warpcall.v2.ByeH\x00\x12>\n\x13reference_selection\x18\x14 \x01(\x0b\x32\x1f.warpcall.v2.ReferenceSelectionH\x00\x12!\n\x04hold\x18\x15 \x01(\x0b\x32\x11.warpcall.v2.HoldH\x00\x42\x06\n\x04kind\"\xfb\x01\n\x05Hello\x12\x14\n\x0cwire_version\x18\x01 \x01(\r\x12\x14\n\x0cmodel_sha256\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63onfig_name\x18\x03 \x01(\t\x12%\n\x04role\x18\x04 \x01(\x0e\x32\x17.warpcall.v2.Hello.Role\x12\x19\n\x11reference_sha256s\x18\x05 \x03(\x0c\x12\x16\n\x0emax_references\x18\x06 \x01(\r\x12\x15\n\rpriors_sha256\x18\x07 \x01(\x0c\"@\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SENDER\x10\x01\x12\x11\n\rROLE_RECEIVER\x10\x02\"V\n\x11ReferenceFragment\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\r\x12\x0e\n\x06offset\x18\x03 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"C\n\x0fReferenceStatus\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xc5\x01\n\x05\x43lock\x12\'\n\x05media\x18\x01 \x01(\x0e\x32\x18.warpcall.v2.Clock.Media\x12\x14\n\x0c\x66rame_number\x18\x02 \x01(\r\x12\x0b\n\x03pts\x18\x03 \x01(\x04\x12\x15\n\rclock_rate_hz\x18\x04 \x01(\r\x12\x17\n\x0f\x63\x61pture_time_us\x18\x05 \x01(\x04\"@\n\x05Media\x12\x15\n\x11MEDIA_UNSPECIFIED\x10\x00\x12\x0f\n\x0bMEDIA_VIDEO\x10\x01\x12\x0f\n\x0bMEDIA_AUDIO\x10\x02\"\x15\n\x03\x42ye\x12\x0e\n\x06reason\x18\x01 \x01(\t\"%\n\x12ReferenceSelection\x12\x0f\n\x07sha256s\x18\x01 \x03(\x0c\"\x16\n\x04Hold\x12\x0e\n\x06reason\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,19 +32,23 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.control_pb2', _global
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONTROL']._serialized_start=37
-  _globals['_CONTROL']._serialized_end=281
-  _globals['_HELLO']._serialized_start=284
-  _globals['_HELLO']._serialized_end=535
-  _globals['_HELLO_ROLE']._serialized_start=471
-  _globals['_HELLO_ROLE']._serialized_end=535
-  _globals['_REFERENCEFRAGMENT']._serialized_start=537
-  _globals['_REFERENCEFRAGMENT']._serialized_end=623
-  _globals['_REFERENCESTATUS']._serialized_start=625
-  _globals['_REFERENCESTATUS']._serialized_end=692
-  _globals['_CLOCK']._serialized_start=695
-  _globals['_CLOCK']._serialized_end=892
-  _globals['_CLOCK_MEDIA']._serialized_start=828
-  _globals['_CLOCK_MEDIA']._serialized_end=892
-  _globals['_BYE']._serialized_start=894
-  _globals['_BYE']._serialized_end=915
+  _globals['_CONTROL']._serialized_end=380
+  _globals['_HELLO']._serialized_start=383
+  _globals['_HELLO']._serialized_end=634
+  _globals['_HELLO_ROLE']._serialized_start=570
+  _globals['_HELLO_ROLE']._serialized_end=634
+  _globals['_REFERENCEFRAGMENT']._serialized_start=636
+  _globals['_REFERENCEFRAGMENT']._serialized_end=722
+  _globals['_REFERENCESTATUS']._serialized_start=724
+  _globals['_REFERENCESTATUS']._serialized_end=791
+  _globals['_CLOCK']._serialized_start=794
+  _globals['_CLOCK']._serialized_end=991
+  _globals['_CLOCK_MEDIA']._serialized_start=927
+  _globals['_CLOCK_MEDIA']._serialized_end=991
+  _globals['_BYE']._serialized_start=993
+  _globals['_BYE']._serialized_end=1014
+  _globals['_REFERENCESELECTION']._serialized_start=1016
+  _globals['_REFERENCESELECTION']._serialized_end=1053
+  _globals['_HOLD']._serialized_start=1055
+  _globals['_HOLD']._serialized_end=1077
 # @@protoc_insertion_point(module_scope)

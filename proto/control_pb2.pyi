@@ -28,6 +28,8 @@ class Control(_message.Message):
     REFERENCE_STATUS_FIELD_NUMBER: _builtins.int
     CLOCK_FIELD_NUMBER: _builtins.int
     BYE_FIELD_NUMBER: _builtins.int
+    REFERENCE_SELECTION_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -38,6 +40,10 @@ class Control(_message.Message):
     def clock(self) -> Global___Clock: ...
     @_builtins.property
     def bye(self) -> Global___Bye: ...
+    @_builtins.property
+    def reference_selection(self) -> Global___ReferenceSelection: ...
+    @_builtins.property
+    def hold(self) -> Global___Hold: ...
     def __init__(
         self,
         *,
@@ -46,12 +52,14 @@ class Control(_message.Message):
         reference_status: Global___ReferenceStatus | None = ...,
         clock: Global___Clock | None = ...,
         bye: Global___Bye | None = ...,
+        reference_selection: Global___ReferenceSelection | None = ...,
+        hold: Global___Hold | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bye", b"bye", "clock", b"clock", "hello", b"hello", "kind", b"kind", "reference_fragment", b"reference_fragment", "reference_status", b"reference_status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bye", b"bye", "clock", b"clock", "hello", b"hello", "hold", b"hold", "kind", b"kind", "reference_fragment", b"reference_fragment", "reference_selection", b"reference_selection", "reference_status", b"reference_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bye", b"bye", "clock", b"clock", "hello", b"hello", "kind", b"kind", "reference_fragment", b"reference_fragment", "reference_status", b"reference_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bye", b"bye", "clock", b"clock", "hello", b"hello", "hold", b"hold", "kind", b"kind", "reference_fragment", b"reference_fragment", "reference_selection", b"reference_selection", "reference_status", b"reference_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "reference_fragment", "reference_status", "clock", "bye"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "reference_fragment", "reference_status", "clock", "bye", "reference_selection", "hold"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -252,3 +260,49 @@ class Bye(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Bye: _TypeAlias = Bye  # noqa: Y015
+
+@_typing.final
+class ReferenceSelection(_message.Message):
+    """The sender's pictures that are in use from now on; those not named are forgotten."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHA256S_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sha256s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """SHA-256 of each, 32 bytes."""
+
+    def __init__(
+        self,
+        *,
+        sha256s: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sha256s", b"sha256s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReferenceSelection: _TypeAlias = ReferenceSelection  # noqa: Y015
+
+@_typing.final
+class Hold(_message.Message):
+    """No picture can be sent for now: the last one stays, and people are told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, for people; empty when pictures go on."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hold: _TypeAlias = Hold  # noqa: Y015

@@ -57,7 +57,15 @@ def test_field_numbers_stay() -> None:
     }
     assert fields == {
         "Frame": {"number": 1, "model": 2, "coded": 4},
-        "Control": {"hello": 1, "reference_fragment": 2, "reference_status": 3, "clock": 4, "bye": 5},
+        "Control": {
+            "hello": 1,
+            "reference_fragment": 2,
+            "reference_status": 3,
+            "clock": 4,
+            "bye": 5,
+            "reference_selection": 20,
+            "hold": 21,
+        },
         "Hello": {
             "wire_version": 1,
             "model_sha256": 2,
@@ -69,6 +77,8 @@ def test_field_numbers_stay() -> None:
         },
         "ReferenceFragment": {"sha256": 1, "total_bytes": 2, "offset": 3, "data": 4},
         "ReferenceStatus": {"sha256": 1, "accepted": 2, "reason": 3},
+        "ReferenceSelection": {"sha256s": 1},
+        "Hold": {"reason": 1},
         "Clock": {"media": 1, "frame_number": 2, "pts": 3, "clock_rate_hz": 4, "capture_time_us": 5},
         "Bye": {"reason": 1},
     }

@@ -35,7 +35,16 @@ from codec.bitstream.fields import (
 from codec.bitstream.pack import pack, unpack
 from codec.bitstream.picture import MAX_PICTURE_BYTES
 from codec.errors import BitstreamError, ConfigError
-from codec.structs import Bye, Clock, ControlMessage, Hello, ReferencePicture, ReferenceStatus
+from codec.structs import (
+    Bye,
+    Clock,
+    ControlMessage,
+    Hello,
+    Hold,
+    ReferencePicture,
+    ReferenceSelection,
+    ReferenceStatus,
+)
 from proto.control_pb2 import Clock as ClockProto
 from proto.control_pb2 import Control
 from proto.control_pb2 import Hello as HelloProto
@@ -87,16 +96,20 @@ def frame_from_bytes(message: bytes) -> FrameFields:
     return FrameFields(frame.number, frame.model, frame.coded)
 
 
-def pack_control(message: ControlMessage) -> list[bytes]:
+def pack_control(message: ControlMessage, *, part_bytes: int = FRAGMENT_BYTES) -> list[bytes]:
     """Serialise a control message as data-channel messages of at most 16 kB: one, or several for a big picture.
 
     Text is made one printable line, and a reason that is too long is cut.
+
+    Args:
+        message: what to say.
+        part_bytes: of a picture that go into one data-channel message at most.
 
     Raises:
         ConfigError: a field that no reader would accept.
     """
     if isinstance(message, ReferencePicture):
-        return _pack_picture(message)
+        return _pack_picture(message, part_bytes)
     control = _control_proto(message)
     try:
         packed = pack(control.SerializeToString())
@@ -106,7 +119,7 @@ def pack_control(message: ControlMessage) -> list[bytes]:
     return [packed]
 
 
-def _control_proto(message: Hello | ReferenceStatus | Clock | Bye) -> Control:
+def _control_proto(message: Hello | ReferenceStatus | Clock | Bye | ReferenceSelection | Hold) -> Control:
     try:
         match message:
             case Hello():
@@ -122,6 +135,15 @@ def _control_proto(message: Hello | ReferenceStatus | Clock | Bye) -> Control:
             case Bye():
                 control = Control()
                 control.bye.reason = cut(one_line(message.reason), MAX_REASON_BYTES)
+                return control
+            case ReferenceSelection():
+                control = Control()
+                control.reference_selection.sha256s.extend(map(bytes.fromhex, message.sha256s))
+                return control
+            case Hold():
+                control = Control()
+                control.hold.SetInParent()
+                control.hold.reason = cut(one_line(message.reason), MAX_REASON_BYTES)
                 return control
     except (KeyError, ValueError, OverflowError) as error:
         raise ConfigError(f"{type(message).__name__} cannot be sent: {error}") from error
@@ -149,20 +171,22 @@ def _clock_proto(message: Clock) -> ClockProto:
     )
 
 
-def _pack_picture(picture: ReferencePicture) -> list[bytes]:
+def _pack_picture(picture: ReferencePicture, part_bytes: int) -> list[bytes]:
     total = len(picture.data)
     if not 0 < total <= MAX_PICTURE_BYTES:
         raise ConfigError(f"reference picture has {total} bytes; it must have 1 to {MAX_PICTURE_BYTES}")
+    if not 1 <= part_bytes <= FRAGMENT_BYTES:
+        raise ConfigError(f"part_bytes is {part_bytes}; it must lie in [1, {FRAGMENT_BYTES}]")
     digest = hashlib.sha256(picture.data)
     if digest.hexdigest() != picture.sha256:
         raise ConfigError(f"picture's sha256 is {picture.sha256!r}, but its data hash to {digest.hexdigest()}")
     packed = []
-    for offset in range(0, total, FRAGMENT_BYTES):
+    for offset in range(0, total, part_bytes):
         control = Control()
         control.reference_fragment.sha256 = digest.digest()
         control.reference_fragment.total_bytes = total
         control.reference_fragment.offset = offset
-        control.reference_fragment.data = picture.data[offset : offset + FRAGMENT_BYTES]
+        control.reference_fragment.data = picture.data[offset : offset + part_bytes]
         packed.append(pack(control.SerializeToString()))
     return packed
 
@@ -236,6 +260,12 @@ def _message_from_proto(control: Control) -> ControlMessage | None:
             return _clock(control.clock)
         case "bye":
             return Bye(peer_text(control.bye.reason, MAX_REASON_BYTES))
+        case "reference_selection":
+            digests = control.reference_selection.sha256s
+            check_range("number of references", len(digests), 1, MAX_REFERENCES)
+            return ReferenceSelection(tuple(sha256_hex(digest) for digest in digests))
+        case "hold":
+            return Hold(peer_text(control.hold.reason, MAX_REASON_BYTES))
     return None
 
 

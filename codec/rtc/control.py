@@ -17,7 +17,7 @@ from aiortc import RTCDataChannel, RTCPeerConnection
 from codec.bitstream.message import ControlAssembler, pack_control
 from codec.errors import BitstreamError, CodecError, SignallingError
 from codec.rtc.stats import FailureLog
-from codec.structs import ControlMessage
+from codec.structs import ControlMessage, ReferencePicture
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +95,26 @@ class ControlChannel:
             raise SignallingError(f"the control channel is {self._datachannel.readyState}, not open")
         for fragment in pack_control(message):
             self._datachannel.send(fragment)
+
+    async def send_in_parts(
+        self, picture: ReferencePicture, part_bytes: int, before_part: Callable[[int], Awaitable[None]]
+    ) -> None:
+        """Send a picture in small parts, so that what else goes over the link need not wait for the whole of it.
+
+        Args:
+            picture: to send.
+            part_bytes: of the picture in a part, at most.
+            before_part: awaited before each part with the part's size, bytes; makes the pauses.
+
+        Raises:
+            SignallingError: the channel is not open any more.
+            CodecError: the picture cannot be coded.
+        """
+        for part in pack_control(picture, part_bytes=part_bytes):
+            await before_part(len(part))
+            if not self.is_open:
+                raise SignallingError(f"the control channel is {self._datachannel.readyState}, not open")
+            self._datachannel.send(part)
 
     def close(self) -> None:
         """Close the channel; messages on their way still arrive."""

@@ -14,7 +14,16 @@ from codec.bitstream.message import ControlAssembler, pack_control
 from codec.bitstream.pack import pack
 from codec.bitstream.picture import MAX_PICTURE_BYTES
 from codec.errors import BitstreamError, ConfigError
-from codec.structs import Bye, Clock, ControlMessage, Hello, ReferencePicture, ReferenceStatus
+from codec.structs import (
+    Bye,
+    Clock,
+    ControlMessage,
+    Hello,
+    Hold,
+    ReferencePicture,
+    ReferenceSelection,
+    ReferenceStatus,
+)
 from proto.control_pb2 import Control
 
 HASH = "0123456789abcdef" * 4
@@ -46,6 +55,8 @@ messages = st.one_of(
         capture_time_us=times,
     ),
     st.builds(Bye, reason=lines),
+    st.builds(ReferenceSelection, sha256s=st.lists(hashes, min_size=1, max_size=8).map(tuple)),
+    st.builds(Hold, reason=lines),
 )
 
 
@@ -80,6 +91,33 @@ def test_pictures_travel_in_parts(num_bytes: int) -> None:
     assert len(parts) == -(-num_bytes // FRAGMENT_BYTES)
     assert max(len(part) for part in parts) <= MAX_CONTROL_BYTES
     assert transfer(message) == message
+
+
+@pytest.mark.parametrize("part_bytes", [1, 160, 999])
+def test_parts_may_be_small(part_bytes: int) -> None:
+    message = picture(1_000)
+    parts = pack_control(message, part_bytes=part_bytes)
+    assert len(parts) == -(-1_000 // part_bytes)
+    assembler = ControlAssembler()
+    assert [assembler.feed(part) for part in parts][-1] == message
+
+
+@pytest.mark.parametrize("part_bytes", [0, FRAGMENT_BYTES + 1])
+def test_parts_of_another_size_are_refused(part_bytes: int) -> None:
+    with pytest.raises(ConfigError, match=f"part_bytes is {part_bytes}; it must lie in"):
+        pack_control(picture(10), part_bytes=part_bytes)
+
+
+def test_a_selection_names_at_least_one_picture() -> None:
+    with pytest.raises(ConfigError, match="ReferenceSelection cannot be sent: number of references is 0"):
+        pack_control(ReferenceSelection(()))
+    control = Control()
+    control.reference_selection.SetInParent()
+    with pytest.raises(BitstreamError, match="number of references is 0"):
+        ControlAssembler().feed(pack(control.SerializeToString()))
+    control.reference_selection.sha256s.append(b"short")
+    with pytest.raises(BitstreamError, match="a SHA-256 has 5 bytes"):
+        ControlAssembler().feed(pack(control.SerializeToString()))
 
 
 def test_other_messages_may_come_between_the_parts() -> None:

@@ -20,8 +20,10 @@ from codec.structs import (
     ControlMessage,
     EncodedFrame,
     Hello,
+    Hold,
     Keypoints,
     ReferencePicture,
+    ReferenceSelection,
     ReferenceStatus,
 )
 
@@ -100,6 +102,9 @@ CONTROL: dict[str, ControlMessage] = {
     "control_reference_refused": ReferenceStatus(PICTURE_SHA256, False, "no face in the picture"),
     "control_clock_video": Clock("video", 65_535, 2_700_000, 90_000, 1_767_225_600_123_456),
     "control_clock_audio": Clock("audio", 0, 1_440_000, 48_000, 1_767_225_600_123_456),
+    "control_reference_selection": ReferenceSelection((OTHER_SHA256, PICTURE_SHA256)),
+    "control_hold": Hold("no face is seen"),
+    "control_hold_over": Hold(""),
     "control_bye": Bye("the camera was closed, à bientôt"),
 }
 
