@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from codec.errors import ConfigError
 from codec.frames import Rgb
 
@@ -42,6 +44,18 @@ class ReferenceSet:
         """The pictures, uint8 (S, S, 3), oldest first."""
         return tuple(self._pictures.values())
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a further picture would push out the oldest."""
+        return len(self._pictures) >= self.max_references
+
+    def keep(self, sha256s: Container[str]) -> bool:
+        """Drop all pictures but those named; return whether there were any to drop."""
+        dropped = [sha256 for sha256 in self._pictures if sha256 not in sha256s]
+        for sha256 in dropped:
+            del self._pictures[sha256]
+        return bool(dropped)
+
     def add(self, sha256: str, rgb: Rgb) -> bool:
         """Add a picture; drop the oldest when full.
 
@@ -50,7 +64,7 @@ class ReferenceSet:
         """
         if sha256 in self._pictures:
             return False
-        while len(self._pictures) >= self.max_references:
+        while self.is_full:
             del self._pictures[next(iter(self._pictures))]
         self._pictures[sha256] = rgb
         return True

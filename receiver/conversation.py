@@ -2,7 +2,8 @@
 
     sender opens the channel -> Hello both ways (wire version and model must match, else Bye)
     ReferencePicture -> decode, shelve, compute keys and values -> ReferenceStatus
-    Clock -> the media clocks;  Bye -> the call ends
+    ReferenceSelection -> the pictures named are used, the sender's others forgotten
+    Clock -> the media clocks;  Hold -> people are told;  Bye -> the call ends
 
 A plain WebRTC peer opens no such channel, and nothing of this happens.
 """
@@ -19,7 +20,16 @@ from aiortc import RTCDataChannel, RTCPeerConnection
 from codec.config import WIRE_VERSION
 from codec.errors import ReferenceImageError, SignallingError
 from codec.rtc import ControlChannel
-from codec.structs import Bye, Clock, ControlMessage, Hello, ReferencePicture, ReferenceStatus
+from codec.structs import (
+    Bye,
+    Clock,
+    ControlMessage,
+    Hello,
+    Hold,
+    ReferencePicture,
+    ReferenceSelection,
+    ReferenceStatus,
+)
 from receiver.studio import Studio
 
 logger = logging.getLogger(__name__)
@@ -42,6 +52,7 @@ class Conversation:
         pc: RTCPeerConnection,
         *,
         on_clock: Callable[[Clock], None],
+        on_hold: Callable[[str], None],
         on_refused: Callable[[str], None],
         on_bye: Callable[[str], None],
         on_references: Callable[[], Awaitable[None]],
@@ -52,17 +63,19 @@ class Conversation:
             studio: model and references.
             pc: the call's connection.
             on_clock: called with each clock message.
+            on_hold: called with the reason when the sender holds its picture, with nothing when it goes on.
             on_refused: called with the reason when the two ends cannot understand each other.
             on_bye: called with the sender's reason when it leaves.
             on_references: called when the shelf changed; the sender is told once it is done.
         """
         self._studio = studio
         self._on_clock = on_clock
+        self._on_hold = on_hold
         self._on_refused = on_refused
         self._on_bye = on_bye
         self._on_references = on_references
         self._channel: ControlChannel | None = None
-        self._pictures: asyncio.Queue[ReferencePicture] = asyncio.Queue(MAX_PENDING_REFERENCES)
+        self._pictures: asyncio.Queue[ReferencePicture | ReferenceSelection] = asyncio.Queue(MAX_PENDING_REFERENCES)
         ControlChannel.accept(pc, self._begin)
 
     async def say_bye(self, reason: str) -> None:
@@ -73,20 +86,27 @@ class Conversation:
                 await asyncio.wait_for(self._channel.closed(), BYE_GRACE_S)
 
     async def take_references(self) -> None:
-        """Take the pictures that the sender sends, one after the other, and answer each; runs until cancelled."""
-        shelf = self._studio.shelf
+        """Take the sender's pictures and selections in their order, and answer each picture; runs until cancelled."""
         while True:
-            picture = await self._pictures.get()
-            try:
-                rgb = await asyncio.to_thread(shelf.decode, picture)
-                if shelf.add(picture.sha256, rgb):
-                    await self._on_references()
-            except ReferenceImageError as error:
-                logger.info("reference picture refused: %s", error)
-                self._send(ReferenceStatus(picture.sha256, False, str(error)))
-            else:
-                logger.info("reference picture %s taken", picture.sha256[:12])
-                self._send(ReferenceStatus(picture.sha256, True, ""))
+            message = await self._pictures.get()
+            if isinstance(message, ReferencePicture):
+                await self._take(message)
+            elif self._studio.shelf.select(message.sha256s):
+                logger.info("the sender chose %d reference pictures", len(message.sha256s))
+                await self._on_references()
+
+    async def _take(self, picture: ReferencePicture) -> None:
+        shelf = self._studio.shelf
+        try:
+            rgb = await asyncio.to_thread(shelf.decode, picture)
+            if shelf.add(picture.sha256, rgb):
+                await self._on_references()
+        except ReferenceImageError as error:
+            logger.info("reference picture refused: %s", error)
+            self._send(ReferenceStatus(picture.sha256, False, str(error)))
+        else:
+            logger.info("reference picture %s taken", picture.sha256[:12])
+            self._send(ReferenceStatus(picture.sha256, True, ""))
 
     def _begin(self, datachannel: RTCDataChannel) -> None:
         if self._channel is not None:
@@ -116,8 +136,10 @@ class Conversation:
             self._on_clock(message)
         elif isinstance(message, Hello):
             self._check(message)
-        elif isinstance(message, ReferencePicture):
+        elif isinstance(message, ReferencePicture | ReferenceSelection):
             self._queue(message)
+        elif isinstance(message, Hold):
+            self._on_hold(printable(message.reason))
         elif isinstance(message, Bye):
             self._on_bye(printable(message.reason))
 
@@ -132,8 +154,11 @@ class Conversation:
             theirs, ours = hello.priors_sha256[:12], model.priors.sha256[:12]
             self._on_refused(f"the sender's bitstream priors are {theirs}, the receiver's {ours}")
 
-    def _queue(self, picture: ReferencePicture) -> None:
+    def _queue(self, message: ReferencePicture | ReferenceSelection) -> None:
         try:
-            self._pictures.put_nowait(picture)
+            self._pictures.put_nowait(message)
         except asyncio.QueueFull:
-            self._send(ReferenceStatus(picture.sha256, False, "too many reference pictures at a time"))
+            if isinstance(message, ReferencePicture):
+                self._send(ReferenceStatus(message.sha256, False, "too many reference pictures at a time"))
+            else:
+                logger.warning("a choice of reference pictures was dropped: too many at a time")

@@ -42,6 +42,7 @@ class Playout:
         generator: makes the pictures.
         num_ordinary_frames: frames of an ordinary video call.
         last_frame_s: when a frame last came, by the monotonic clock; None before the first.
+        is_ordinary: whether the last frame was conventional video; None before the first.
     """
 
     def __init__(self, studio: Studio, stats: CallStats, recording: Path | None, *, has_sound: bool) -> None:
@@ -57,6 +58,8 @@ class Playout:
         self.num_ordinary_frames = 0
         self.last_frame_s: float | None = None
         self._newest_pts: int | None = None
+        self.is_ordinary: bool | None = None
+        self._last_pts_us = -1
         self._studio = studio
         self._stats = stats
         self._clocks = {"video": MediaClock(), "audio": MediaClock()}
@@ -72,7 +75,7 @@ class Playout:
 
     def update_stats(self) -> None:
         """Bring the figures that are counted here up to date."""
-        self._stats.num_dropped = self.generator.num_dropped + self._due.num_overflowed
+        self._stats.num_dropped = self.generator.num_dropped + self._due.num_overflowed + self._stats.num_overtaken
         self._stats.num_waiting = self.generator.num_waiting_for_references
         self._stats.decoder_fps = self.generator.decoder_fps
 
@@ -126,6 +129,7 @@ class Playout:
         return failures
 
     def _on_coded_frame(self, received: ReceivedFrame) -> None:
+        self.is_ordinary = False
         self._clocks["video"].note_frame(received.coded.number, _pts_us(received.pts))
         if received.wait_s > 0:
             asyncio.get_running_loop().call_later(received.wait_s, self._put, received)
@@ -142,13 +146,21 @@ class Playout:
         pts_us = _pts_us(received.pts)
         arrival_us = round(received.arrival_time_s * 1e6)
         picture = Picture(frame_from_rgb(rgb), pts_us, arrival_us, received.coded.number)
-        captured_us = self._clocks["video"].capture_time_us(pts_us)
-        self._due.put((picture, rgb), self._sound_lag.due_us(captured_us, now_us()))
+        self._present(picture, rgb)
 
     def _on_ordinary_frame(self, frame: av.VideoFrame) -> None:
         self.num_ordinary_frames += 1
-        now = now_us()
-        self._due.put((Picture(even_yuv(frame), _pts_us(frame.pts or 0), now), None), now)
+        self.is_ordinary = True
+        self._present(Picture(even_yuv(frame), _pts_us(frame.pts or 0), now_us()), None)
+
+    def _present(self, picture: Picture, rgb: Rgb | None) -> None:
+        """Have a picture shown when it is due, unless a newer one is: conventional video overtakes the generator."""
+        if picture.pts_us <= self._last_pts_us:
+            self._stats.num_overtaken += 1
+            return
+        self._last_pts_us = picture.pts_us
+        captured_us = self._clocks["video"].capture_time_us(picture.pts_us)
+        self._due.put((picture, rgb), self._sound_lag.due_us(captured_us, now_us()))
 
     def _on_sound(self, frame: av.AudioFrame) -> None:
         heard_us = now_us()

@@ -18,14 +18,14 @@ from typing import Any
 from aiortc import MediaStreamTrack, RTCPeerConnection
 
 from codec.config import RTP_CODEC_NAME
-from codec.rtc import prefer_warpcall
+from codec.rtc import is_negotiated, prefer_warpcall
 from receiver.conversation import Conversation
 from receiver.playout import Playout
 from receiver.record import numbered
 from receiver.signalling import OfferError, answer_offer, capabilities, ice_configuration, sections
 from receiver.stats import CallStats
 from receiver.studio import Studio
-from receiver.traffic import TrafficMeter, codec_name
+from receiver.traffic import TrafficMeter, codec_name, ordinary_codec_name
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class Call:
         pc: the connection.
         stats: the call's figures.
         end_reason: why it ended; empty while it has not.
+        hold_reason: why the sender holds its picture, in its words; empty while it does not.
         failures: lines for people about what went wrong at this end (recording, dump, unforeseen errors).
         was_connected: whether the sender ever got through.
         was_refused: whether the two ends differ in wire version or model.
@@ -56,6 +57,7 @@ class Call:
         self.number = number
         self.answer = ""
         self.end_reason = ""
+        self.hold_reason = ""
         self.failures: list[str] = []
         self.was_connected = False
         self.was_refused = False
@@ -73,7 +75,7 @@ class Call:
 
     @property
     def state(self) -> str:
-        """What to tell people: connecting, no references, live, stalled or ended."""
+        """What to tell people: connecting, no references, live, held, stalled or ended."""
         last_frame_s = self._playout.last_frame_s if self._playout is not None else None
         if self._ended.is_set():
             return "ended"
@@ -83,6 +85,8 @@ class Call:
             return "stalled"
         if self.stats.codec == RTP_CODEC_NAME and not len(self._studio.shelf):
             return "no references"
+        if self.hold_reason:
+            return "held"
         return "live"
 
     @property
@@ -106,6 +110,7 @@ class Call:
             await self.pc.close()
             raise
         self.stats.codec = codec_name(self.pc)
+        self._ordinary_codec = ordinary_codec_name(self.pc)
         self._studio.shelf.begin_call()
         recording = numbered(self._studio.config.record, self.number) if self._studio.config.record else None
         self._playout = playout = Playout(self._studio, self.stats, recording, has_sound="audio" in self._tracks)
@@ -113,6 +118,7 @@ class Call:
             self._studio,
             self.pc,
             on_clock=playout.note_clock,
+            on_hold=self._hold,
             on_refused=self._refuse,
             on_bye=lambda reason: self.hang_up(f"the sender left: {reason}", may_return=False),
             on_references=playout.follow_references,
@@ -180,6 +186,10 @@ class Call:
         logger.error("%s", line)
         self.failures.append(line)
 
+    def _hold(self, reason: str) -> None:
+        logger.info("the sender %s", f"holds its picture: {reason}" if reason else "sends pictures again")
+        self.hold_reason = reason
+
     def _refuse(self, reason: str) -> None:
         self.was_refused = True
         self.hang_up(reason, is_ours=True)
@@ -211,6 +221,8 @@ class Call:
 
     async def _sample(self, playout: Playout) -> None:
         playout.update_stats()
+        if playout.is_ordinary is not None and is_negotiated(self.pc):
+            self.stats.codec = self._ordinary_codec if playout.is_ordinary else RTP_CODEC_NAME
         self.stats.sample(await self._traffic.read(playout.num_ordinary_frames))
 
 

@@ -128,6 +128,7 @@ class CallStats:
         self.num_shown = 0
         self.num_dropped = 0
         self.num_waiting = 0
+        self.num_overtaken = 0
         self.decoder_fps: float | None = None
         self._now = now
         self._latencies_ms: collections.deque[float] = collections.deque(maxlen=LATENCIES_REMEMBERED)

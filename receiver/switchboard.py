@@ -103,6 +103,7 @@ class Switchboard:
             "state": self.state,
             "calls": self.num_calls,
             "end_reason": call.end_reason if call is not None else "",
+            "hold_reason": call.hold_reason if call is not None and self.is_busy else "",
             "device": str(studio.model.device),
             "config": studio.model.config.name,
             "image_size": studio.model.config.image_size,

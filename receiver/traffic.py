@@ -9,7 +9,7 @@ from collections.abc import Callable
 from aiortc import RTCPeerConnection
 
 from codec.config import RTP_CODEC_NAME
-from codec.rtc import Plugin, is_negotiated
+from codec.rtc import Plugin, PluginCounts, is_negotiated
 from receiver.stats import Traffic
 
 
@@ -21,6 +21,11 @@ def codec_name(pc: RTCPeerConnection) -> str:
     first = re.match(r"\d+ \S+ (\d+)", section)
     name = re.search(rf"a=rtpmap:{first[1]} ([\w.-]+)/", section) if first else None
     return name[1] if name else "unknown"
+
+
+def ordinary_codec_name(pc: RTCPeerConnection) -> str:
+    """Return the codec that conventional video has in a call of this project's own: the sender's choice is H.264."""
+    return "H264" if "H264/" in pc.localDescription.sdp else codec_name(pc)
 
 
 class TrafficMeter:
@@ -71,7 +76,7 @@ class TrafficMeter:
         is_ours = is_negotiated(self._pc)
         return Traffic(
             frames=num_ordinary_frames + counts.frames_received - zero.frames_received,
-            payload_bytes=counts.payload_bytes_received - zero.payload_bytes_received if is_ours else None,
+            payload_bytes=_payload_bytes(counts) - _payload_bytes(zero) if is_ours else None,
             packets=packets,
             lost=max(0, lost),
             undecodable=counts.undecodable_dropped - zero.undecodable_dropped,
@@ -86,3 +91,7 @@ class TrafficMeter:
         """Return the round trip time as SCTP smooths it: RTCP gives a pure receiver none, and aiortc has no other."""
         rtt_s = getattr(self._pc.sctp, "_srtt", None)
         return None if rtt_s is None else round(1000 * rtt_s, 1)
+
+
+def _payload_bytes(counts: PluginCounts) -> int:
+    return counts.payload_bytes_received + counts.video_bytes_received

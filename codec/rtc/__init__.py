@@ -11,7 +11,8 @@ ordinary call. ``docs/plug-in.md`` tells the rest.
 
 from codec.rtc.adapters import ReceivedFrame
 from codec.rtc.control import ControlChannel
-from codec.rtc.negotiation import is_negotiated, prefer_ordinary, prefer_warpcall
+from codec.rtc.feedback import Padder
+from codec.rtc.negotiation import can_change_to_video, is_negotiated, prefer_ordinary, prefer_warpcall
 from codec.rtc.plugin import Plugin
 from codec.rtc.register import register, registered, unregister
 from codec.rtc.square import square_rgb
@@ -19,10 +20,12 @@ from codec.rtc.stats import PluginCounts, PluginStats
 
 __all__ = [
     "ControlChannel",
+    "Padder",
     "Plugin",
     "PluginCounts",
     "PluginStats",
     "ReceivedFrame",
+    "can_change_to_video",
     "is_negotiated",
     "prefer_ordinary",
     "prefer_warpcall",

@@ -36,12 +36,15 @@ from codec.rtc.pictures import NewestWorker
 from codec.rtc.plugin import Plugin
 from codec.rtc.square import square_rgb
 from codec.rtc.stats import FailureLog, KeyframeRequests
+from codec.rtc.switching import StreamCodec
+from codec.rtc.video import RateH264Encoder
 from codec.structs import CodedFrame, EncodedFrame
 
 logger = logging.getLogger(__name__)
 
 MAX_WAIT_S = 0.2
 """Frames of one packet wait no longer for their turn: a sender that paused is not waited for."""
+KEYFRAMES_AFTER_VIDEO = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,15 @@ class EncoderAdapter(RtpEncoder):
 
     Args:
         plugin: the model and the program's choices.
+        codec: of the stream, for a stream that may change to conventional video; None for keypoints alone.
     """
 
-    def __init__(self, plugin: Plugin) -> None:
+    def __init__(self, plugin: Plugin, codec: StreamCodec | None = None) -> None:
         self._plugin = plugin
+        self._codec = codec
+        self._video = RateH264Encoder()
+        self._is_video = False
+        self._num_keyframes_due = 0
         self._failures = FailureLog(logger, "a frame was not encoded")
         self._reports = FailureLog(logger, "a callback of the program failed")
         self._is_keyframe_due = False
@@ -141,9 +149,13 @@ class EncoderAdapter(RtpEncoder):
     def _encode(self, frame: Frame) -> tuple[list[bytes], int]:
         if not isinstance(frame, av.VideoFrame):
             raise BitstreamError(f"a track gave a {type(frame).__name__}; this codec codes video frames")
+        video_bps = None if self._plugin.choose_codec is None else self._plugin.choose_codec(frame.opaque)
+        if video_bps is not None and self._codec is not None and self._codec.video_type is not None:
+            return self._encode_video(frame, video_bps)
+        self._change(is_video=False)
         timestamp = _timestamp(frame)
         rgb = square_rgb(frame, self._plugin.model.config.image_size)
-        encoded = self._encoder.encode(rgb, force_keyframe=self._is_keyframe_due, base_number=self._acknowledged)
+        encoded = self._encoder.encode(rgb, force_keyframe=self._must_stand_alone(), base_number=self._acknowledged)
         payloads = pack_payload(encoded.payload) if encoded.payload else []
         self._is_keyframe_due = False
         self._plugin.stats.add(
@@ -151,6 +163,38 @@ class EncoderAdapter(RtpEncoder):
         )
         self._report(encoded, timestamp, frame.opaque)
         return payloads, timestamp
+
+    def _encode_video(self, frame: av.VideoFrame, bps: int) -> tuple[list[bytes], int]:
+        self._change(is_video=True)
+        timestamp = _timestamp(frame)
+        self._video.target_bitrate = bps
+        is_keyframe, self._is_keyframe_due = self._is_keyframe_due, False
+        payloads, _ = self._video.encode(frame, is_keyframe)
+        size_bytes = sum(map(len, payloads))
+        self._plugin.stats.add(video_frames_sent=1, video_bytes_sent=size_bytes)
+        if self._plugin.on_video_encoded is not None:
+            try:
+                self._plugin.on_video_encoded(size_bytes, is_keyframe, timestamp, frame.opaque)
+            except Exception as error:  # named boundary: the program's fault must not cost the frame
+                self._reports.note(error)
+        return payloads, timestamp
+
+    def _change(self, *, is_video: bool) -> None:
+        """Take the other codec for this frame, which then stands alone.
+
+        So do the next few keypoints: where video was too much for the link, its queue is full, and the first are lost.
+        """
+        if is_video == self._is_video or self._codec is None:
+            return
+        self._is_video = is_video
+        self._is_keyframe_due = True
+        self._num_keyframes_due = KEYFRAMES_AFTER_VIDEO
+        self._video.restart()
+        self._codec.choose(is_video=is_video)
+
+    def _must_stand_alone(self) -> bool:
+        self._num_keyframes_due -= 1
+        return self._is_keyframe_due or self._num_keyframes_due >= 0
 
     def _report(self, encoded: EncodedFrame, timestamp: int, opaque: object) -> None:
         if self._plugin.on_encoded is None:

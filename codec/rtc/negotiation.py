@@ -8,7 +8,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
 from codec.config import RTP_CODEC_NAME
 from codec.errors import PluginError
-from codec.rtc import sdp
+from codec.rtc import sdp, video
 
 
 def prefer_warpcall(transceiver: RTCRtpTransceiver) -> None:
@@ -45,6 +45,11 @@ def is_negotiated(connection: RTCPeerConnection | str) -> bool:
         description is not None and description.type == "answer" and sdp.won(description.sdp)
         for description in descriptions
     )
+
+
+def can_change_to_video(answer: str) -> bool:
+    """Return whether the stream of an answer may change to conventional video (see ``codec.rtc.switching``)."""
+    return sdp.won(answer) and f" {video.CODEC_NAME}/" in answer and video.is_available()
 
 
 def _capabilities() -> tuple[list[RTCRtpCodecCapability], list[RTCRtpCodecCapability]]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 OnEncoded = Callable[[EncodedFrame, int, object], None]
 OnTargetBitrate = Callable[[int], None]
+OnVideoEncoded = Callable[[int, bool, int, object], None]
+ChooseCodec = Callable[[object], int | None]
 
 
 class Plugin:
@@ -42,7 +44,13 @@ class Plugin:
         on_encoded: called in the encoding thread with each coded frame, its timestamp (1/90000 s) and the ``opaque``
             of the frame that was coded.
         on_target_bitrate: called on the event loop with the bitrate that the peer asks for (REMB), bits per second.
-            It is an alarm of congestion, not a measure of capacity.
+            From a receiver of this project it is what the link carries, headers of 68 bytes a packet counted.
+        choose_codec: called in the encoding thread with the ``opaque`` of each frame before it is coded: None codes it
+        as
+            keypoints, a number as conventional video (H.264) of that many bits per second. None takes keypoints always.
+        on_video_encoded: called in the encoding thread with each frame coded as conventional video: its bytes, whether
+        it
+            is a keyframe, its timestamp (1/90000 s) and ``opaque``.
     """
 
     def __init__(
@@ -56,6 +64,8 @@ class Plugin:
         header_extensions: bool = True,
         on_encoded: OnEncoded | None = None,
         on_target_bitrate: OnTargetBitrate | None = None,
+        choose_codec: ChooseCodec | None = None,
+        on_video_encoded: OnVideoEncoded | None = None,
     ) -> None:
         self.model = model
         self.pictures = pictures
@@ -64,6 +74,8 @@ class Plugin:
         self.header_extensions = header_extensions
         self.on_encoded = on_encoded
         self.on_target_bitrate = on_target_bitrate
+        self.choose_codec = choose_codec
+        self.on_video_encoded = on_video_encoded
         self.stats = PluginStats()
         self.references = references
 

@@ -5,6 +5,8 @@ What stands at each seam (``codec.rtc.seams``) while a plug-in is registered:
     codecs.CODECS                            the codec is offered, before VP8 and H.264
     RTCPeerConnection.createAnswer           its answer says "role=answer"
     RTCPeerConnection.setRemoteDescription   formats that this end cannot speak, and echoes, are left out
+    RTCRtpSender.send                        gives a stream a codec that can be changed while it is sent
+    RTCRtpSender._retransmit                 sends no packet of conventional video again once keypoints are sent
     rtcrtpsender.get_encoder                 makes an ``EncoderAdapter``
     RTCRtpSender._handle_rtcp_packet         tells it which frame the receiver has
     RTCRtpReceiver._send_rtcp                is called to tell it (not replaced)
@@ -12,10 +14,11 @@ What stands at each seam (``codec.rtc.seams``) while a plug-in is registered:
     rtcrtpreceiver.JitterBuffer              releases them at once
     RTCRtpReceiver._send_rtcp_nack           asks for no retransmission of them: it would come too late
     RTCRtpReceiver._send_rtcp_pli            is called when a frame cannot be decoded (not replaced)
-    RTCRtpReceiver.receive                   leaves word of which receiver a decoder thread works for
-    rtcrtpreceiver.get_decoder               gives the thread's ``DecoderAdapter``
-    rtcrtpreceiver.decoder_worker            makes it for a track, and closes it when the track ends
-    aioice.ice.get_host_addresses            gives loopback where a machine has no other address (it gives none)
+    RTCRtpReceiver.receive                   leaves word of which receiver a decoder thread works for, and watches its
+    link RTCRtpReceiver._handle_rtp_packet        has each packet seen by the bandwidth estimator
+    rtcrtpreceiver.get_decoder               gives the thread's ``DecoderAdapter`` rtcrtpreceiver.decoder_worker
+    makes it for a track, and closes it when the track ends aioice.ice.get_host_addresses            gives loopback
+    where a machine has no other address (it gives none)
 
 aiortc's own way to ask for a keyframe is an event that its receiver looks at when the next packet comes: one frame
 interval too late, and a line in the log for each. So the adapter has the receiver send its PLI at once.
@@ -23,6 +26,7 @@ interval too late, and a line in the log for each. So the adapter has the receiv
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Awaitable, Callable
@@ -32,18 +36,24 @@ from typing import Any
 from aiortc import RTCPeerConnection, RTCSessionDescription, codecs
 from aiortc.codecs.base import Decoder as RtpDecoder
 from aiortc.codecs.base import Encoder as RtpEncoder
-from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpCodecParameters, RTCRtpReceiveParameters
+from aiortc.rtcrtpparameters import (
+    RTCRtcpFeedback,
+    RTCRtpCodecParameters,
+    RTCRtpReceiveParameters,
+    RTCRtpSendParameters,
+)
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
+from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtp import DYNAMIC_PAYLOAD_TYPES
 
 from codec.config import CLOCK_RATE_HZ, RTP_CODEC_NAME
 from codec.errors import PluginError
-from codec.rtc import receiving, sdp, seams
+from codec.rtc import feedback, receiving, sdp, seams
 from codec.rtc.acknowledge import with_acknowledgements
 from codec.rtc.adapters import EncoderAdapter
-from codec.rtc.jitter import PromptJitterBuffer
 from codec.rtc.payload import RtpPayload
 from codec.rtc.plugin import Plugin
+from codec.rtc.switching import StreamCodec, SwitchingJitterBuffer, stream_codec_of
 
 logger = logging.getLogger(__name__)
 
@@ -160,13 +170,33 @@ def _negotiation(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams
 
 
 def _sending(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Seam, object]:
+    original_send: Callable[[RTCRtpSender, RTCRtpSendParameters], Awaitable[None]] = originals[seams.SEND]
+    original_retransmit: Callable[[RTCRtpSender, int], Awaitable[None]] = originals[seams.RETRANSMIT]
     original_get_encoder: Callable[[RTCRtpCodecParameters], RtpEncoder] = originals[seams.GET_ENCODER]
 
     @functools.wraps(original_get_encoder)
     def get_encoder(codec: RTCRtpCodecParameters) -> RtpEncoder:
-        return EncoderAdapter(plugin) if is_ours(codec) else original_get_encoder(codec)
+        if not is_ours(codec):
+            return original_get_encoder(codec)
+        return EncoderAdapter(plugin, codec if isinstance(codec, StreamCodec) else None)
+
+    @functools.wraps(original_send)
+    async def send(self: RTCRtpSender, parameters: RTCRtpSendParameters) -> None:
+        if parameters.codecs and is_ours(parameters.codecs[0]):
+            codec = stream_codec_of(parameters)
+            feedback.remember_codec(self, codec)
+            parameters = dataclasses.replace(parameters, codecs=[codec, *parameters.codecs[1:]])
+        await original_send(self, parameters)
+
+    @functools.wraps(original_retransmit)
+    async def retransmit(self: RTCRtpSender, sequence_number: int) -> None:
+        codec = feedback.stream_codec(self)
+        if codec is None or codec.is_video:
+            await original_retransmit(self, sequence_number)
 
     return {
+        seams.SEND: send,
+        seams.RETRANSMIT: retransmit,
         seams.GET_ENCODER: get_encoder,
         seams.HANDLE_RTCP: with_acknowledgements(originals[seams.HANDLE_RTCP]),
     }
@@ -190,6 +220,7 @@ def _receiving(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.S
     @functools.wraps(original_receive)
     async def receive(self: RTCRtpReceiver, parameters: RTCRtpReceiveParameters) -> None:
         receiving.remember(self)
+        feedback.monitor(self, parameters, plugin.stats)
         await original_receive(self, parameters)
 
     @functools.wraps(original_get_decoder)
@@ -198,8 +229,9 @@ def _receiving(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.S
 
     return {
         seams.DEPAYLOAD: depayload,
-        seams.JITTER_BUFFER: functools.partial(PromptJitterBuffer, stats=plugin.stats),
+        seams.JITTER_BUFFER: functools.partial(SwitchingJitterBuffer, stats=plugin.stats),
         seams.RECEIVE: receive,
+        seams.HANDLE_PACKET: feedback.with_monitor(originals[seams.HANDLE_PACKET]),
         seams.SEND_NACK: send_nack,
         seams.GET_DECODER: get_decoder,
         seams.DECODER_WORKER: receiving.with_adapter(plugin, originals[seams.DECODER_WORKER]),

@@ -25,6 +25,13 @@ DECODE_ERROR_ATTRIBUTE = "_RTCRtpReceiver__decoder_error"
 """Where a receiver keeps the event that it shares with its decoder thread."""
 
 
+ESTIMATOR_ATTRIBUTE = "_RTCRtpReceiver__remote_bitrate_estimator"
+"""Where a receiver keeps its bandwidth estimator, or None."""
+
+RTCP_SSRC_ATTRIBUTE = "_RTCRtpReceiver__rtcp_ssrc"
+"""Where a receiver keeps the source that its RTCP packets name; None before it is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seam:
     """One name in aiortc that the plug-in replaces.
@@ -74,10 +81,15 @@ class Seam:
 
 CREATE_ANSWER = Seam("aiortc.rtcpeerconnection", "RTCPeerConnection.createAnswer", ("self",))
 SET_REMOTE = Seam("aiortc.rtcpeerconnection", "RTCPeerConnection.setRemoteDescription", ("self", "sessionDescription"))
+SEND = Seam("aiortc.rtcrtpsender", "RTCRtpSender.send", ("self", "parameters"))
+RETRANSMIT = Seam("aiortc.rtcrtpsender", "RTCRtpSender._retransmit", ("self", "sequence_number"))
 GET_ENCODER = Seam("aiortc.rtcrtpsender", "get_encoder", ("codec",))
 DEPAYLOAD = Seam("aiortc.rtcrtpreceiver", "depayload", ("codec", "payload"))
 JITTER_BUFFER = Seam("aiortc.rtcrtpreceiver", "JitterBuffer", ("capacity", "prefetch", "is_video"))
 RECEIVE = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver.receive", ("self", "parameters"))
+HANDLE_PACKET = Seam(
+    "aiortc.rtcrtpreceiver", "RTCRtpReceiver._handle_rtp_packet", ("self", "packet", "arrival_time_ms")
+)
 SEND_PLI = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp_pli", ("self", "media_ssrc"))
 SEND_NACK = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp_nack", ("self", "media_ssrc", "lost"))
 GET_DECODER = Seam("aiortc.rtcrtpreceiver", "get_decoder", ("codec",))
@@ -88,10 +100,13 @@ HOST_ADDRESSES = Seam("aioice.ice", "get_host_addresses", ("use_ipv4", "use_ipv6
 SEAMS = (
     CREATE_ANSWER,
     SET_REMOTE,
+    SEND,
+    RETRANSMIT,
     GET_ENCODER,
     DEPAYLOAD,
     JITTER_BUFFER,
     RECEIVE,
+    HANDLE_PACKET,
     SEND_PLI,
     SEND_NACK,
     GET_DECODER,
@@ -109,7 +124,7 @@ def check() -> dict[Seam, Any]:
         PluginError: a seam is missing or has changed; the message names it.
     """
     originals = {seam: seam.get() for seam in SEAMS}
-    for attribute in (JITTER_BUFFER_ATTRIBUTE, DECODE_ERROR_ATTRIBUTE):
+    for attribute in (JITTER_BUFFER_ATTRIBUTE, DECODE_ERROR_ATTRIBUTE, ESTIMATOR_ATTRIBUTE, RTCP_SSRC_ATTRIBUTE):
         if attribute not in RTCRtpReceiver.__init__.__code__.co_names:
             raise PluginError(f"this aiortc's RTCRtpReceiver has no {attribute}")
     if not callable(getattr(originals[JITTER_BUFFER], "add", None)):

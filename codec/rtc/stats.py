@@ -28,6 +28,10 @@ class PluginCounts:
     """How many of them stand alone."""
     payload_bytes_sent: int = 0
     """Bytes of their payloads, headers not counted."""
+    video_frames_sent: int = 0
+    """Frames handed to RTP as conventional video."""
+    video_bytes_sent: int = 0
+    """Bytes of their payloads, headers not counted."""
     encode_failures: int = 0
     """Frames that could not be encoded and were left out."""
     frames_received: int = 0
@@ -36,6 +40,8 @@ class PluginCounts:
     """Bytes of the payloads that were parsed, headers not counted."""
     frames_recovered: int = 0
     """How many of them came in a later packet than their own, which was lost."""
+    video_bytes_received: int = 0
+    """Bytes of packets of conventional video in streams of this codec, headers not counted."""
     late_dropped: int = 0
     """Packets that came after a newer one, or twice."""
     undecodable_dropped: int = 0

@@ -108,18 +108,20 @@ const NOTICES = {
   connecting: "A sender is connecting",
   "no references": "Waiting for reference pictures",
   stalled: "The sender's picture has stopped",
+  held: "The picture is held",
   offline: "The receiver cannot be reached",
 };
 
 const kilobits = (bits) => (bits === null ? "–" : `${(bits / 1000).toFixed(1)} kbit/s`);
 
-function showState(state, reason) {
-  stage.dataset.state = ["live", "stalled", "offline"].includes(state) ? state : "waiting";
-  const notice = state === "waiting" && reason ? `Waiting. The last call ended: ${reason}` : NOTICES[state];
+function showState(state, reason, holdReason) {
+  stage.dataset.state = ["live", "held", "stalled", "offline"].includes(state) ? state : "waiting";
+  const notice = state === "waiting" && reason ? `Waiting. The last call ended: ${reason}`
+    : state === "held" ? `The picture is held: ${holdReason}` : NOTICES[state];
   element("notice-text").textContent = notice ?? state;
   const badge = element("state");
   badge.textContent = state;
-  badge.className = `badge ${state === "live" ? "live" : ["stalled", "offline"].includes(state) ? "warn" : ""}`;
+  badge.className = `badge ${state === "live" ? "live" : ["held", "stalled", "offline"].includes(state) ? "warn" : ""}`;
 }
 
 function showFigures(stats) {
@@ -158,11 +160,11 @@ async function poll() {
   for (;;) {
     try {
       const stats = await (await ask("stats")).json();
-      showState(stats.state, stats.end_reason);
+      showState(stats.state, stats.end_reason, stats.hold_reason);
       showFigures(stats);
       await showReferences(stats.references);
     } catch {
-      showState("offline", "");
+      showState("offline", "", "");
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

@@ -17,7 +17,7 @@ import pytest
 from codec import Decoder
 from codec.bitstream.picture import encode_picture
 from codec.rtc import Plugin
-from codec.structs import Bye, CodedFrame, Hello, ReferencePicture, ReferenceStatus
+from codec.structs import Bye, CodedFrame, Hello, Hold, ReferencePicture, ReferenceSelection, ReferenceStatus
 from receiver.config import ReceiverConfig
 from receiver.generate import Rgb
 from receiver.playout import Playout
@@ -116,6 +116,62 @@ async def test_references_come_from_the_sender(
     await until(lambda: shown(server) > 3)
     assert server.switchboard.state == "live"
     assert server.switchboard.to_dict()["references"] == [good.sha256]
+
+
+async def test_a_full_set_changes_when_the_sender_says_so(
+    start_receiver: StartReceiver, make_peer: MakePeer, until: Until
+) -> None:
+    server = await start_receiver(ReceiverConfig(max_references=2), num_own=0)
+    peer = await make_peer()
+    await peer.call(f"{server.url}/whip")
+    pictures = [coded_picture(seed) for seed in range(3)]
+    hashes = [picture.sha256 for picture in pictures]
+    assert peer.control is not None
+    for picture in pictures:
+        peer.messages.clear()
+        peer.control.send(picture)
+        assert (await peer.wait_for(ReferenceStatus)).accepted
+    assert server.switchboard.to_dict()["references"] == hashes[:2]
+    peer.control.send(ReferenceSelection((hashes[2], hashes[0])))
+    await until(lambda: server.switchboard.to_dict()["references"] == [hashes[0], hashes[2]])
+
+
+async def test_a_held_picture_is_said_to_be_held(
+    start_receiver: StartReceiver, make_peer: MakePeer, until: Until
+) -> None:
+    server = await start_receiver()
+    peer = await make_peer()
+    await peer.call(f"{server.url}/whip")
+    await until(lambda: server.switchboard.state == "live")
+    assert peer.control is not None
+    peer.control.send(Hold("no face is seen"))
+    await until(lambda: server.switchboard.state == "held")
+    assert server.switchboard.to_dict()["hold_reason"] == "no face is seen"
+    peer.control.send(Hold(""))
+    await until(lambda: server.switchboard.state == "live")
+    assert server.switchboard.to_dict()["hold_reason"] == ""
+
+
+async def test_the_sender_changes_to_video_and_back(
+    start_receiver: StartReceiver, make_peer: MakePeer, until: Until, plugin: Plugin
+) -> None:
+    server = await start_receiver()
+    peer = await make_peer()
+    is_video = False
+    plugin.choose_codec = lambda opaque: 200_000 if is_video else None  # follows the variable
+    await peer.call(f"{server.url}/whip")
+    await until(lambda: shown(server) > 2)
+    call = server.switchboard.last_call
+    assert call is not None
+    for codec in ("H264", "X-WARPCALL"):
+        is_video = codec == "H264"
+        await until(lambda expected=codec: call.stats.codec == expected)  # type: ignore[misc]
+        before = shown(server)
+        await until(lambda least=before: shown(server) > least + 2)  # type: ignore[misc]
+    report = call.stats.total()
+    assert report.frames_undecodable == 0
+    assert report.payload_bits_per_s is not None
+    assert report.payload_bits_per_s > 8 * 20 * 10
 
 
 async def test_references_of_a_sender_that_was_cut_off_wait_for_it(

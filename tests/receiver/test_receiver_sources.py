@@ -107,12 +107,39 @@ def test_a_real_face_is_found(tmp_path: Path) -> None:
     assert found.rgb.std() > 10
 
 
-def test_the_shelf_drops_the_oldest_of_the_senders_pictures() -> None:
+def test_a_picture_waits_for_its_place_on_a_full_shelf() -> None:
     shelf = ReferenceShelf(SIZE, 2)
-    for number in range(3):
-        assert shelf.add(f"{number}", reference(number).rgb)
+    assert [shelf.add(f"{number}", reference(number).rgb) for number in range(3)] == [True, True, False]
+    assert shelf.sha256s == ("0", "1")
+    assert not shelf.add("1", reference(1).rgb)
+    assert shelf.select(("1", "2", "never came"))
     assert shelf.sha256s == ("1", "2")
-    assert not shelf.add("2", reference(2).rgb)
+    assert not shelf.select(("1", "2"))
+    assert shelf.select(("2",))
+    assert shelf.add("3", reference(3).rgb)
+
+
+def test_few_pictures_wait_and_none_longer_than_the_choice() -> None:
+    shelf = ReferenceShelf(SIZE, 1)
+    for number in range(4):
+        shelf.add(f"{number}", reference(number).rgb)
+    assert shelf.select(("1",))
+    assert shelf.sha256s == ()  # the oldest of three that waited was forgotten
+    assert not shelf.select(("3",))
+    shelf.add("4", reference(4).rgb)
+    shelf.add("5", reference(5).rgb)
+    shelf.end_call(may_return=True)
+    shelf.begin_call()
+    shelf.select(("5",))
+    assert len(shelf) == 0
+
+
+def test_the_sender_chooses_among_its_own_pictures_alone() -> None:
+    shelf = ReferenceShelf(SIZE, 3, [reference(0)])
+    for number in (1, 2, 3):
+        shelf.add(f"{number}", reference(number).rgb)
+    assert shelf.select(("3", "2"))
+    assert shelf.sha256s == (reference(0).sha256, "2", "3")
 
 
 def test_the_shelf_keeps_its_own_pictures() -> None:
