@@ -21,9 +21,10 @@ from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateErr
 from codec import Model
 from codec.config import RTP_CODEC_NAME
 from codec.errors import ModelMismatchError, SignallingError, VersionError
-from codec.rtc import is_negotiated, prefer_ordinary, prefer_warpcall
+from codec.rtc import Padder, can_change_to_video, is_negotiated, prefer_ordinary, prefer_warpcall
 from codec.structs import EncodedFrame
 from sender.conversation import CallEnd, Conversation, How
+from sender.director import Director
 from sender.face import FramedPicture
 from sender.media import Media
 from sender.peer import ORDINARY_SILENCE_S, SILENCE_S, TICK_S, Silence, first_codec
@@ -63,6 +64,7 @@ class Call:
         media: what is sent.
         book: counts.
         supply: sends references.
+        director: decides how each picture is sent.
         stop: set when the user wants the call to end.
         on_connected: called when the connection has come about.
         ordinary: offer VP8 and H.264 alone.
@@ -76,6 +78,7 @@ class Call:
         media: Media,
         book: Book,
         supply: ReferenceSupply,
+        director: Director,
         stop: asyncio.Event,
         on_connected: Callable[[], None],
         *,
@@ -86,6 +89,8 @@ class Call:
         self._media = media
         self._book = book
         self._supply = supply
+        self._director = director
+        self._padder: Padder | None = None
         self._stop = stop
         self._on_connected = on_connected
         self._ordinary = ordinary
@@ -94,7 +99,7 @@ class Call:
         self._end: asyncio.Future[CallEnd] = asyncio.get_running_loop().create_future()
         self._conversation: Conversation | None = None
         self._resource_url: str | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self.was_connected = False
         """Whether the connection came about."""
         self.ice_servers: tuple[RTCIceServer, ...] = ()
@@ -123,6 +128,8 @@ class Call:
         """Take notice of a coded picture; on the event loop."""
         if self._conversation is not None:
             self._conversation.note_frame(encoded, pts, picture)
+        if self._padder is not None and (num_bytes := self._director.padding_bytes()):
+            self._watch_task(self._pad(self._padder, num_bytes))
 
     async def _run(self) -> CallEnd:
         self._book.state = "calling"
@@ -141,6 +148,7 @@ class Call:
             if self._conversation is not None and self._book.codec == RTP_CODEC_NAME:
                 # Until then the peer may not be ready to decrypt: a file would lose its first picture, the keyframe.
                 await self._wait(HELLO_PATIENCE_S, self._conversation.introduced)
+                self._director.repeat_hold()
             self._on_connected()
         end = await self._supervise()
         if self._media.error is not None:
@@ -148,7 +156,9 @@ class Call:
         return end
 
     def _add_media(self) -> None:
-        pictures = self._connection.addTransceiver(PictureTrack(self._media.pictures), direction="sendonly")
+        track = PictureTrack(self._media.pictures, self._director.direct)
+        pictures = self._connection.addTransceiver(track, direction="sendonly")
+        self._padder = Padder(pictures.sender)
         if self._ordinary:
             prefer_ordinary(pictures)
         else:
@@ -168,6 +178,9 @@ class Call:
         await self._connection.setLocalDescription(await self._connection.createOffer())
         answer = await self._whip.offer(self._connection.localDescription.sdp)
         self._resource_url, self.ice_servers = answer.resource_url, answer.ice_servers
+        if self._conversation is not None and is_negotiated(answer.sdp):
+            # Before the description is applied: pictures may be asked for from then on.
+            self._director.attach(self._conversation.say_hold, can_send_video=can_change_to_video(answer.sdp))
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(sdp=answer.sdp, type="answer"))
         except _ANSWER_ERRORS as error:
@@ -177,6 +190,7 @@ class Call:
         if is_negotiated(self._connection):
             self._book.codec = RTP_CODEC_NAME
         else:
+            self._director.detach()
             self._book.codec = first_codec(answer.sdp)
             logger.warning("the peer does not take %s: it gets %s", RTP_CODEC_NAME, self._book.codec)
         return True
@@ -207,7 +221,8 @@ class Call:
             self._book.note_snapshot(await snapshot_of(self._connection))
         if self._conversation is not None and end.how is not How.LEFT:
             await self._conversation.say_bye(end.reason)
-        for task in self._tasks:
+        self._director.detach()
+        for task in [*self._tasks]:
             task.cancel()
         if self._end.done():
             self._end.exception()  # whoever raised something else meanwhile has the word
@@ -219,6 +234,12 @@ class Call:
         except TimeoutError:
             logger.debug("the connection did not close in time")
         self._book.end_call()
+
+    async def _pad(self, padder: Padder, num_bytes: int) -> None:
+        before = padder.num_bytes
+        with contextlib.suppress(ConnectionError):
+            await padder.send(num_bytes)
+        self._book.padding_bytes += padder.num_bytes - before
 
     def _note_sound(self, pts: int, capture_time_us: int) -> None:
         if self._conversation is not None:
@@ -247,7 +268,9 @@ class Call:
         self._watch_task(watch())
 
     def _watch_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(coroutine))
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _wait(self, timeout_s: float, event: asyncio.Event | None = None) -> None:
         """Wait until the call ends, an event is set, or time is over."""

@@ -83,8 +83,19 @@ class CodingConfig:
     header_extensions: bool = True
     """Send what is negotiated beside the pictures (send time and more): 12 bytes a packet. Without it the receiver
     judges the link less well."""
-    references: Annotated[int, _shown("N")] = 3
-    """How many pictures of the speaker are sent when the receiver has none; 0 sends none."""
+    mode: Literal["auto", "keypoints", "video"] = "keypoints"
+    """How pictures are sent: as keypoints, as conventional video (H.264), or as whichever looks better at what the link
+    carries. With auto, what keypoints cannot show goes as video or, on a thin link, holds the last good picture."""
+    crossover_kbps: Annotated[float, _shown("KBPS")] = 35.0
+    """From how many kbit/s on, headers included, conventional video is the better picture: for --mode auto. Measured
+    by benchmarks/crossover.py, in LPIPS-Alex and in the distance of landmarks."""
+    video_kbps: Annotated[float, _shown("KBPS")] = 250.0
+    """Most kbit/s of conventional video, headers included."""
+    references: Annotated[int, _shown("N")] = 4
+    """How many pictures of the speaker the receiver is to hold when it has none; 0 sends none. The best ones of the
+    call are sent as it goes on, the others forgotten."""
+    reference_quality: Annotated[int, _shown("Q")] = 50
+    """Quality of these pictures, 1 to 100: 50 makes 2 to 4 kB each, 75 twice as much."""
     audio_kbps: Annotated[float, _shown("KBPS")] = 16.0
     """Opus bitrate, kbit/s, headers not included."""
     audio_packet_ms: Literal[20, 40, 60] = 40
@@ -135,7 +146,10 @@ class SenderConfig:
             ("max-kbps", self.coding.max_kbps, 0, 10_000),
             ("repeats", self.coding.repeats, 0, 4),
             ("frames-per-packet", self.coding.frames_per_packet, 1, 4),
+            ("crossover-kbps", self.coding.crossover_kbps, 1, 10_000),
+            ("video-kbps", self.coding.video_kbps, 20, 4_000),
             ("references", self.coding.references, 0, 16),
+            ("reference-quality", self.coding.reference_quality, 1, 100),
             ("audio-kbps", self.coding.audio_kbps, 6, 510),
             ("duration", self.output.duration, 0.1, math.inf),
         ):

@@ -18,7 +18,7 @@ from codec import Model
 from codec.config import CLOCK_RATE_HZ, WIRE_VERSION
 from codec.errors import ModelMismatchError, SignallingError, VersionError, WarpcallError
 from codec.rtc import ControlChannel
-from codec.structs import Bye, Clock, ControlMessage, EncodedFrame, Hello, ReferenceStatus
+from codec.structs import Bye, Clock, ControlMessage, EncodedFrame, Hello, Hold, ReferenceStatus
 from sender.audio import SAMPLE_RATE_HZ
 from sender.face import FramedPicture
 from sender.peer import check_hello
@@ -27,6 +27,8 @@ from sender.supply import ReferenceSupply
 logger = logging.getLogger(__name__)
 
 CLOCK_INTERVAL_S = 1.0
+SETTLED_CLOCKS, SETTLED_INTERVAL_S = 5, 4.0
+"""After so many clocks of a medium they come less often: with its acknowledgement one is an eighth of 8 kbit/s."""
 
 
 class How(enum.Enum):
@@ -82,11 +84,12 @@ class Conversation:
         self.introduced = asyncio.Event()
         """Set when the peer has introduced itself."""
         self._clock_sent_s = {"video": float("-inf"), "audio": float("-inf")}
+        self._num_clocks = {"video": 0, "audio": 0}
         self._control = ControlChannel.create(connection, self._on_message)
 
     def note_frame(self, encoded: EncodedFrame, pts: int, picture: FramedPicture) -> None:
         """Tell the capture time of a picture now and then, and offer it as a reference."""
-        self._supply.consider(picture, encoded)
+        self._supply.consider(picture, encoded.keypoints)
         self._send_clock("video", encoded.number, pts, CLOCK_RATE_HZ, picture.capture_time_us)
 
     def note_sound(self, pts: int, capture_time_us: int) -> None:
@@ -107,6 +110,11 @@ class Conversation:
                 priors_sha256=self._model.priors.sha256,
             )
         )
+
+    def say_hold(self, reason: str) -> None:
+        """Tell the receiver that its picture is held, and why; nothing when pictures go on."""
+        if self._hello is not None and self._control.is_open:
+            self._control.send(Hold(reason))
 
     async def say_bye(self, reason: str) -> None:
         """Take leave, if the channel is open, and wait a moment for it to go out."""
@@ -152,6 +160,8 @@ class Conversation:
         now_s = time.monotonic()
         if self._hello is None or not self._control.is_open:
             return
-        if now_s - self._clock_sent_s[media] >= CLOCK_INTERVAL_S:
+        interval_s = SETTLED_INTERVAL_S if self._num_clocks[media] >= SETTLED_CLOCKS else CLOCK_INTERVAL_S
+        if now_s - self._clock_sent_s[media] >= interval_s:
             self._clock_sent_s[media] = now_s
+            self._num_clocks[media] += 1
             self._control.send(Clock(media, number, pts, rate_hz, capture_time_us))

@@ -21,11 +21,15 @@ class FramedPicture:
         rgb: (S, S, 3).
         capture_time_us: microseconds since the epoch.
         has_face: whether the tracker sees a face; None when nobody looks for one.
+        num_faces: how many faces are in the square; None when nobody looks for any.
+        video_bps: bits per second at which it is coded as conventional video; None codes it as keypoints.
     """
 
     rgb: Picture
     capture_time_us: int
     has_face: bool | None
+    num_faces: int | None = None
+    video_bps: int | None = None
 
 
 class Framer:
@@ -47,7 +51,8 @@ class Framer:
             square = center_square(rgb.shape[1], rgb.shape[0])
             return FramedPicture(crop(rgb, square, self._size), capture_time_us, None)
         square = self._tracker.update(rgb, capture_time_us / 1e6)
-        return FramedPicture(crop(rgb, square, self._size), capture_time_us, self._tracker.has_face)
+        tracker = self._tracker
+        return FramedPicture(crop(rgb, square, self._size), capture_time_us, tracker.has_face, tracker.num_faces)
 
     def close(self) -> None:
         """End the tracker's thread."""

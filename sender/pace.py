@@ -1,5 +1,7 @@
 """Before stage 1: how many pictures a second are worth their headers.
 
+    Pace.admit -> coded or left out; Pace.note_mode: as keypoints, or as conventional video
+
 A packet costs 68 bytes of headers whatever is in it, and the keypoints in it cost fewer. So the rate of pictures is the
 rate of the call, and the lever for every limit: the user's, and the peer's when the link is congested.
 """
@@ -11,6 +13,12 @@ import threading
 HEADER_BYTES = 68
 """IPv4 20, UDP 8, RTP 12, header extensions 12, SRTP authentication tag 16."""
 
+PICTURE_SHARE = 0.8
+"""Of what the link carries: the rest is for reports, clocks and references."""
+
+THIN_BPS, THIN_VIDEO_FPS = 80_000.0, 15.0
+"""Conventional video on a link thinner than this takes this many pictures a second at most."""
+
 SLOWEST_FPS = 5.0
 """The peer's alarms never slow the pictures further than this."""
 
@@ -18,8 +26,9 @@ SLOWEST_FPS = 5.0
 class Pace:
     """Admits pictures at a limited rate.
 
-    The peer's estimate (REMB) is an alarm of congestion, not a measure of capacity: aiortc's stays half above what
-    arrives, and falls below it when packets pile up. Following it by the frame rate keeps the pictures fresh.
+    The peer's estimate (REMB) says what the link carries with headers; following it by the frame rate keeps the
+    pictures fresh. Conventional video follows it by its own bitrate, and takes fewer pictures only where headers would
+    eat it up.
 
     Args:
         fps: most pictures a second; 0 for no limit.
@@ -32,6 +41,7 @@ class Pace:
         self._lock = threading.Lock()
         self._payload_bytes = 20.0
         self._peer_bps = 0.0
+        self._is_video = False
         self._due_s: float | None = None
 
     def admit(self, time_s: float) -> bool:
@@ -48,11 +58,19 @@ class Pace:
         """Least seconds from picture to picture, now."""
         with self._lock:
             interval_s = self._least_interval_s
+            if self._is_video:
+                return max(interval_s, 1 / THIN_VIDEO_FPS if self._peer_bps < THIN_BPS else 0.0)
+            frame_bits = 8 * (self._payload_bytes + HEADER_BYTES)
             if self._peer_bps > 0:
-                interval_s = max(interval_s, min(8 * self._payload_bytes / self._peer_bps, 1 / SLOWEST_FPS))
+                interval_s = max(interval_s, min(frame_bits / (PICTURE_SHARE * self._peer_bps), 1 / SLOWEST_FPS))
             if self._max_wire_bps > 0:
-                interval_s = max(interval_s, 8 * (self._payload_bytes + HEADER_BYTES) / self._max_wire_bps)
+                interval_s = max(interval_s, frame_bits / self._max_wire_bps)
         return interval_s
+
+    def note_mode(self, *, is_video: bool) -> None:
+        """Take into account whether pictures go as conventional video."""
+        with self._lock:
+            self._is_video = is_video
 
     def note_payload(self, size_bytes: int) -> None:
         """Take the size of a coded picture into account."""
@@ -60,6 +78,6 @@ class Pace:
             self._payload_bytes += 0.05 * (size_bytes - self._payload_bytes)
 
     def note_peer_bitrate(self, bitrate_bps: int) -> None:
-        """Take the bitrate that the peer asks for into account: of payloads, as aiortc counts them."""
+        """Take the bitrate that the peer asks for into account, headers counted."""
         with self._lock:
             self._peer_bps = float(bitrate_bps)

@@ -23,12 +23,16 @@ from codec.structs import EncodedFrame
 from sender.call import Call
 from sender.config import PeerConfig, SenderConfig
 from sender.conversation import CallEnd, How
+from sender.director import Director
 from sender.dump import FrameDump
 from sender.face import FramedPicture
+from sender.gain import GainCheck
 from sender.media import Media
 from sender.pace import Pace
+from sender.reconstruct import Reconstructor
 from sender.stats import Book, Second, check_folder, write_report
 from sender.supply import ReferenceSupply
+from sender.watch import Watch
 from sender.whip import WhipClient
 
 logger = logging.getLogger(__name__)
@@ -62,6 +66,8 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._deadline: asyncio.TimerHandle | None = None
         self.book = Book()
+        self.director = Director(config.coding, self._pace, self.book)
+        """Decides how each picture is sent."""
 
     def stop(self) -> None:
         """End the call in an orderly way; on the event loop."""
@@ -83,18 +89,30 @@ class Session:
             frames_per_packet=self._config.coding.frames_per_packet,
             header_extensions=self._config.coding.header_extensions,
             on_encoded=self._on_encoded,
-            on_target_bitrate=self._pace.note_peer_bitrate,
+            on_target_bitrate=self.director.note_report,
+            choose_codec=lambda opaque: opaque.video_bps if isinstance(opaque, FramedPicture) else None,
+            on_video_encoded=self._on_video_encoded,
         )
-        supply = ReferenceSupply(model.config, self._config.coding.references, self.book)
+        coding, reconstructor = self._config.coding, Reconstructor(model)
+        supply = ReferenceSupply(
+            model.config,
+            coding.references,
+            self.book,
+            GainCheck(reconstructor, coding.reference_quality),
+            self.director.link_use,
+        )
         media = Media(self._config.source, self._config.coding, model.config.image_size, self._pace)
         register(plugin)
         try:
             async with media, whip:
-                display = asyncio.create_task(self._display())
+                beside = [asyncio.create_task(self._display())]
+                if coding.mode == "auto":
+                    beside.append(asyncio.create_task(Watch(self.director, supply, reconstructor).run()))
                 try:
                     await self._until_stopped(self._calls(whip, ice_servers, model, media, supply))
                 finally:
-                    display.cancel()
+                    for task in beside:
+                        task.cancel()
                     self._write(media)
         finally:
             unregister()
@@ -133,6 +151,7 @@ class Session:
                 media,
                 self.book,
                 supply,
+                self.director,
                 self._stop,
                 lambda: self._on_connected(media),
                 ordinary=ordinary,
@@ -188,12 +207,21 @@ class Session:
             self._loop.call_soon_threadsafe(self._note_frame, encoded, pts, opaque, time.time_ns() // 1000)
 
     def _note_frame(self, encoded: EncodedFrame, pts: int, picture: FramedPicture, coded_time_us: int) -> None:
-        self._pace.note_payload(len(encoded.payload))
+        self.director.note_sent(len(encoded.payload), is_video=False)
         self.book.note_frame(encoded, picture.capture_time_us, coded_time_us, picture.has_face)
         if self._dump is not None:
             self._dump.add(encoded.number, picture.rgb, picture.capture_time_us)
         if self._call is not None:
             self._call.note_frame(encoded, pts, picture)
+
+    def _on_video_encoded(self, size_bytes: int, is_keyframe: bool, pts: int, opaque: object) -> None:
+        """Take a picture coded as conventional video from the coding thread to the event loop."""
+        if isinstance(opaque, FramedPicture) and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._note_video_frame, size_bytes, opaque, time.time_ns() // 1000)
+
+    def _note_video_frame(self, size_bytes: int, picture: FramedPicture, coded_time_us: int) -> None:
+        self.director.note_sent(size_bytes, is_video=True)
+        self.book.note_video_frame(picture.capture_time_us, coded_time_us, picture.has_face)
 
     async def _display(self) -> None:
         while True:

@@ -108,6 +108,8 @@ class Second:
     """Share of picture packets lost, 0 to 1."""
     has_face: bool | None
     """Whether the tracker sees a face; None when nobody looks for one."""
+    mode: str
+    """How pictures are sent: keypoints, video or hold."""
 
 
 class Book:
@@ -118,6 +120,10 @@ class Book:
         self.codec = ""
         self.num_frames = 0
         self.num_keyframes = 0
+        self.num_video_frames = 0
+        self.padding_bytes = 0
+        self.mode = "keypoints"
+        self.mode_changes: list[dict[str, str | float]] = []
         self.num_calls = 0
         self.has_face: bool | None = None
         self.references: list[dict[str, str | int | bool]] = []
@@ -139,6 +145,18 @@ class Book:
         self.has_face = has_face
         self._note_time(coded_time_us)
         self._coding_ms.append((coded_time_us - capture_time_us) / 1000)
+
+    def note_video_frame(self, capture_time_us: int, coded_time_us: int, has_face: bool | None) -> None:
+        """Count a picture coded as conventional video."""
+        self.num_video_frames += 1
+        self.has_face = has_face
+        self._note_time(coded_time_us)
+        self._coding_ms.append((coded_time_us - capture_time_us) / 1000)
+
+    def note_mode(self, mode: str, reason: str) -> None:
+        """Note that pictures are sent in another way from now on."""
+        self.mode = mode
+        self.mode_changes.append({"time_s": round(time.time(), 3), "mode": mode, "reason": reason})
 
     def _note_time(self, time_us: int) -> None:
         self._first_us = time_us if self._first_us is None else self._first_us
@@ -185,6 +203,7 @@ class Book:
             rtt_ms=None if self._now.rtt_s is None else self._now.rtt_s * 1000,
             loss=self._now.loss,
             has_face=self.has_face,
+            mode=self.mode,
         )
 
     def report(self, num_skipped: int) -> dict[str, object]:
@@ -202,7 +221,10 @@ class Book:
             "codec": self.codec,
             "calls": self.num_calls,
             "duration_s": round(duration_s, 3),
-            "frames_sent": self.num_frames if self.num_frames else packets,
+            "frames_sent": self.num_frames + self.num_video_frames or packets,
+            "video_frames_sent": self.num_video_frames,
+            "mode_changes": self.mode_changes,
+            "padding_bytes": self.padding_bytes,
             "frames_skipped": num_skipped,
             "keyframes_sent": self.num_keyframes,
             "fps": round(max(packets, self.num_frames) / duration_s, 2) if duration_s > 0 else 0.0,

@@ -31,13 +31,17 @@ class PictureTrack(MediaStreamTrack):
 
     Args:
         slot: holds the newest picture.
+        direct: says what is sent for a picture: itself with its codec, another one, or None for nothing.
     """
 
     kind = "video"
 
-    def __init__(self, slot: Slot[FramedPicture]) -> None:
+    def __init__(
+        self, slot: Slot[FramedPicture], direct: Callable[[FramedPicture], FramedPicture | None] | None = None
+    ) -> None:
         super().__init__()
         self._slot = slot
+        self._direct = direct
         self._first_us: int | None = None
         self._last_pts = -1
 
@@ -47,7 +51,7 @@ class PictureTrack(MediaStreamTrack):
         Raises:
             MediaStreamError: the source has ended.
         """
-        picture = await _take(self, self._slot)
+        picture = await self._next()
         self._first_us = picture.capture_time_us if self._first_us is None else self._first_us
         frame = VideoFrame.from_ndarray(picture.rgb, format="rgb24")
         pts = round((picture.capture_time_us - self._first_us) * CLOCK_RATE_HZ / 1_000_000)
@@ -55,6 +59,13 @@ class PictureTrack(MediaStreamTrack):
         frame.time_base = VIDEO_TIME_BASE
         frame.opaque = picture
         return frame
+
+    async def _next(self) -> FramedPicture:
+        while True:
+            picture = await _take(self, self._slot)
+            directed = picture if self._direct is None else self._direct(picture)
+            if directed is not None:
+                return directed
 
 
 class SoundTrack(MediaStreamTrack):

@@ -233,6 +233,20 @@ def test_the_tracker_keeps_to_one_of_two_people() -> None:
         assert tracker.update(BLANK, index / 30) == first
 
 
+def test_the_tracker_counts_the_faces_in_the_square() -> None:
+    me, beside, behind, far = face_at(300, 240), face_at(380, 240, 100), face_at(360, 200, 40), face_at(600, 240)
+    detector = Scripted(me, beside, behind, far)
+    tracker = FaceTracker(detector, background=False)
+    tracker.update(BLANK, 0.0)
+    assert tracker.num_faces == 2  # one is too small, one too far away
+    detector.faces = [me]
+    tracker.update(BLANK, 1.0)
+    assert tracker.num_faces == 1
+    detector.faces = []
+    tracker.update(BLANK, 2.0)
+    assert (tracker.num_faces, tracker.has_face) == (0, False)
+
+
 def test_the_tracker_detects_now_and_then() -> None:
     detector = Scripted(face_at(300, 220))
     tracker = FaceTracker(detector, background=False, interval_s=0.5)

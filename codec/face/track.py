@@ -34,6 +34,7 @@ class FaceTracker:
     """
 
     JUMP = 0.5
+    OTHER_FACE = 0.5
     ARRIVED = 0.02
 
     def __init__(
@@ -66,6 +67,8 @@ class FaceTracker:
         """The face followed, where it was last seen; None before the first."""
         self.has_face = False
         """Whether the last detection that finished saw the face."""
+        self.num_faces = 0
+        """How many faces of at least half the size of the one followed it saw, within the square of that face."""
 
     def update(self, rgb: Picture, time_s: float | None = None) -> Square:
         """Take the next picture and return the square to crop from it.
@@ -112,6 +115,18 @@ class FaceTracker:
         if faces:
             self.face = self._choose(faces)
             self._target = square_of(self.face, width, height, self._framing)
+        self.num_faces = self._count(faces, self._target) if faces else 0
+
+    def _count(self, faces: Sequence[Face], square: Square | None) -> int:
+        assert self.face is not None
+        assert square is not None
+        reach = square.size / 2
+        return sum(
+            face.size >= self.OTHER_FACE * self.face.size
+            and abs(face.center[0] - square.center_x) < reach
+            and abs(face.center[1] - square.center_y) < reach
+            for face in faces
+        )
 
     def _choose(self, faces: Sequence[Face]) -> Face:
         """Keep to the person followed: the nearest face within a face's size, else the largest."""

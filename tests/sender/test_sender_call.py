@@ -129,6 +129,23 @@ async def test_a_refusal_without_hello_is_an_error(receiver: FakeReceiver, setti
         await run(Session(settings(), ignore))
 
 
+async def test_the_mode_video_sends_conventional_video_in_the_same_stream(
+    receiver: FakeReceiver, settings: Settings, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    config = settings(output=OutputConfig(report=report))
+    config = dataclasses.replace(config, coding=dataclasses.replace(config.coding, mode="video"))
+    session = Session(config, ignore)
+    receiver.on_frame = lambda fake, _kind: session.stop() if fake.num_ordinary == 5 else None
+    await run(session)
+    assert session.book.codec == "X-WARPCALL"
+    assert receiver.numbers == []
+    assert receiver.num_offers == 1
+    figures = json.loads(report.read_text())
+    assert figures["video_frames_sent"] == figures["frames_sent"] >= 5
+    assert len(receiver.byes) == 1
+
+
 async def test_a_peer_without_the_codec_gets_ordinary_video(receiver: FakeReceiver, settings: Settings) -> None:
     receiver.ordinary = True
     session = Session(settings(), ignore)

@@ -36,9 +36,21 @@ def test_the_peers_alarm_slows_the_pictures_to_a_floor() -> None:
     pace = Pace(30)
     for _ in range(200):
         pace.note_payload(20)
-    pace.note_peer_bitrate(1_600)
-    assert admitted(pace, 30) == pytest.approx(10, abs=0.2)
+    pace.note_peer_bitrate(8_800)
+    assert admitted(pace, 30) == pytest.approx(10, abs=0.2)  # a fifth is left for reports and references
     pace.note_peer_bitrate(10)
     assert pace.interval_s == pytest.approx(0.2)
     pace.note_peer_bitrate(100_000)
     assert pace.interval_s == pytest.approx(1 / 30)
+
+
+def test_video_takes_fewer_pictures_on_a_thin_link_alone() -> None:
+    pace = Pace(25)
+    pace.note_mode(is_video=True)
+    pace.note_peer_bitrate(40_000)
+    assert pace.interval_s == pytest.approx(1 / 15)
+    pace.note_peer_bitrate(200_000)
+    assert pace.interval_s == pytest.approx(1 / 25)
+    pace.note_mode(is_video=False)
+    pace.note_peer_bitrate(5_000)
+    assert pace.interval_s > 1 / 15

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from codec.config import CodecConfig
-from codec.face import Picture
 from codec.structs import QuantisedKeypoints
 from sender.face import FramedPicture
-from sender.references import ReferencePicker, sharpness
+from sender.references import BitBudget, Candidate, ReferencePicker, locations_of, pose_distance, sharpness
+
+PICTURE_BITS = 10_000.0
 
 
 def picture(brightness: int, *, has_face: bool | None = True, blurred: bool = False) -> FramedPicture:
@@ -17,67 +18,122 @@ def picture(brightness: int, *, has_face: bool | None = True, blurred: bool = Fa
 
 
 def pose(config: CodecConfig, offset: int) -> QuantisedKeypoints:
-    """Keypoints that are all moved by ``offset`` steps to the right."""
+    """Keypoints of which every other one is moved to the right by so many 512ths of the picture."""
+    step = (1 << config.location_bits) // 512
     values_K3 = np.full((config.num_keypoints, 3), 100, dtype=np.int32)
-    values_K3[:, 0] += offset << config.location_bits - 9
+    values_K3[:, :2] = 100 * step
+    values_K3[::2, 0] += offset * step
     return QuantisedKeypoints(values_K3)
 
 
-def run(picker: ReferencePicker, config: CodecConfig, script: list[tuple[float, FramedPicture, int]]) -> list[Picture]:
-    offers = (picker.offer(framed, pose(config, offset), time_s) for time_s, framed, offset in script)
-    return [rgb for rgb in offers if rgb is not None]
+def rich(most_pictures: int = 100) -> BitBudget:
+    return BitBudget(share=1.0, picture_bits=PICTURE_BITS, most_pictures=most_pictures)
+
+
+def run(picker: ReferencePicker, config: CodecConfig, script: list[tuple[float, FramedPicture, int]]) -> list[int]:
+    """Return the brightness of the candidates proposed; each is held from then on."""
+    held: list[Candidate] = []
+    for time_s, framed, offset in script:
+        candidate = picker.offer(framed, pose(config, offset), time_s, held)
+        held += [candidate] if candidate is not None else []
+    return [int(candidate.rgb.min()) for candidate in held]
 
 
 def test_the_first_picture_with_a_face_goes_at_once(tiny_config: CodecConfig) -> None:
-    picker = ReferencePicker(tiny_config, 1)
     script = [(0.0, picture(1, has_face=False), 0), (0.2, picture(2), 0), (0.4, picture(3), 0)]
-    (taken,) = run(picker, tiny_config, script)
-    assert np.array_equal(taken, picture(2).rgb)
-    assert picker.is_done
+    assert run(ReferencePicker(tiny_config, rich()), tiny_config, script) == [2]
 
 
 def test_without_any_face_the_first_picture_goes_after_a_while(tiny_config: CodecConfig) -> None:
     script = [(0.2 * index, picture(index, has_face=False), 0) for index in range(10)]
-    (taken,) = run(ReferencePicker(tiny_config, 3, face_patience_s=1.0), tiny_config, script)
-    assert np.array_equal(taken, picture(5).rgb)
+    assert run(ReferencePicker(tiny_config, rich(), face_patience_s=1.0), tiny_config, script) == [5]
 
 
 def test_when_nobody_looks_for_a_face_the_first_picture_goes_at_once(tiny_config: CodecConfig) -> None:
-    (taken,) = run(ReferencePicker(tiny_config, 3), tiny_config, [(0.0, picture(7, has_face=None), 0)])
-    assert np.array_equal(taken, picture(7).rgb)
+    script = [(0.0, picture(7, has_face=None), 0)]
+    assert run(ReferencePicker(tiny_config, rich()), tiny_config, script) == [7]
 
 
-def test_the_next_ones_are_those_farthest_from_all_before(tiny_config: CodecConfig) -> None:
+def test_the_next_ones_are_those_farthest_from_all_held(tiny_config: CodecConfig) -> None:
     offsets = [0] * 5 + [30, 60, 30, 0, 0] + [0] * 5 + [-50, 58, 30, 0, 0] + [0] * 20
     script = [(0.2 * index, picture(index), offset) for index, offset in enumerate(offsets)]
-    taken = run(ReferencePicker(tiny_config, 3, window_s=1.9), tiny_config, script)
-    assert [int(rgb.min()) for rgb in taken] == [0, 6, 15]
+    assert run(ReferencePicker(tiny_config, rich(), window_s=1.9), tiny_config, script) == [0, 6, 15]
 
 
 def test_a_head_that_does_not_move_is_sent_once(tiny_config: CodecConfig) -> None:
     script = [(0.2 * index, picture(index), index % 3) for index in range(100)]
-    assert len(run(ReferencePicker(tiny_config, 3), tiny_config, script)) == 1
+    assert run(ReferencePicker(tiny_config, rich()), tiny_config, script) == [0]
+
+
+def test_the_search_goes_on_for_the_whole_call(tiny_config: CodecConfig) -> None:
+    script = [(0.5 * index, picture(1), 0) for index in range(400)] + [(201.0, picture(2), 90), (203.0, picture(3), 90)]
+    assert run(ReferencePicker(tiny_config, rich()), tiny_config, script)[1:] == [2]
 
 
 def test_blurred_and_faceless_pictures_are_left_out(tiny_config: CodecConfig) -> None:
     script = [(0.2 * index, picture(index), 0) for index in range(5)]
     script += [(1.0, picture(50, blurred=True), 90), (1.2, picture(51, has_face=False), 80), (1.4, picture(52), 40)]
     script += [(1.6 + 0.2 * index, picture(53), 0) for index in range(10)]
-    taken = run(ReferencePicker(tiny_config, 2), tiny_config, script)
-    assert [int(rgb.min()) for rgb in taken] == [0, 52]
+    assert run(ReferencePicker(tiny_config, rich()), tiny_config, script) == [0, 52]
 
 
-def test_a_far_sharper_picture_is_taken_in_the_same_pose(tiny_config: CodecConfig) -> None:
+def test_a_far_sharper_picture_is_proposed_in_the_same_pose(tiny_config: CodecConfig) -> None:
     script = [(0.0, picture(1, blurred=True), 0)] + [(0.2 * index, picture(5), 0) for index in range(1, 20)]
-    taken = run(ReferencePicker(tiny_config, 3), tiny_config, script)
-    assert [int(rgb.min()) for rgb in taken] == [1, 5]
+    assert run(ReferencePicker(tiny_config, rich()), tiny_config, script) == [1, 5]
 
 
-def test_the_search_ends(tiny_config: CodecConfig) -> None:
-    picker = ReferencePicker(tiny_config, 3, patience_s=10.0)
-    script = [(0.5 * index, picture(1), 0) for index in range(30)] + [(20.0, picture(2), 90), (30.0, picture(2), 90)]
-    assert len(run(picker, tiny_config, script)) == 1
-    assert picker.is_done
+def test_the_neighbourhood_of_a_declined_candidate_is_left_alone_for_a_while(tiny_config: CodecConfig) -> None:
+    picker = ReferencePicker(tiny_config, rich(), declined_s=10.0)
+    held = [Candidate(picture(0).rgb, locations_of(pose(tiny_config, 0), tiny_config), 1.0)]
+    proposed = []
+    for index in range(150):
+        candidate = picker.offer(picture(1), pose(tiny_config, 60), 0.2 * index, held)
+        if candidate is not None:
+            proposed.append(0.2 * index)
+            picker.decline(candidate, 0.2 * index)
+    assert len(proposed) == 3
+    assert np.diff(proposed).min() >= 10.0
+
+
+def test_a_candidate_waits_until_the_link_has_earned_its_bits(tiny_config: CodecConfig) -> None:
+    budget = BitBudget(share=0.1, picture_bits=PICTURE_BITS, most_pictures=2)
+    picker = ReferencePicker(tiny_config, budget)
+    held: list[Candidate] = []
+    times = []
+    for index in range(400):
+        time_s = 0.2 * index
+        budget.earn(5_000, time_s)
+        candidate = picker.offer(picture(1), pose(tiny_config, 40 * len(held)), time_s, held)
+        if candidate is not None:
+            budget.spend(PICTURE_BITS)
+            held.append(candidate)
+            times.append(time_s)
+    assert times[1] < 3.0  # the first two are there from the beginning
+    assert np.diff(times[1:]) == pytest.approx(PICTURE_BITS / 500, abs=2.5)
+
+
+def test_what_pictures_cost_is_learnt() -> None:
+    budget = BitBudget(share=0.5, picture_bits=1_000, most_pictures=1)
+    assert budget.is_enough
+    budget.spend(3_000)
+    budget.earn(1_000, 0.0)
+    budget.earn(1_000, 3.9)
+    assert not budget.is_enough
+    budget.earn(1_000, 8.1)
+    assert budget.is_enough
+    budget.earn(1_000_000, 1_000.0)
+    budget.spend(2_000)
+    assert not budget.is_enough
+
+
+def test_a_change_of_shape_is_farther_than_a_shift() -> None:
+    one_K2 = np.random.default_rng(0).uniform(-0.5, 0.5, (20, 2))
+    shifted_K2, changed_K2 = one_K2 + np.array([0.1, 0.0]), one_K2.copy()
+    changed_K2[::2, 0] += 0.1
+    changed_K2[1::2, 0] -= 0.1
+    assert pose_distance(one_K2, one_K2) == 0
+    assert pose_distance(one_K2, shifted_K2) == pytest.approx(0.025)
+    assert pose_distance(one_K2, changed_K2) == pytest.approx(0.1)
 
 
 def test_sharpness_falls_with_blur() -> None:

@@ -118,6 +118,7 @@ SECOND = Second(
     rtt_ms=None,
     loss=0.013,
     has_face=True,
+    mode="keypoints",
 )
 
 
@@ -126,8 +127,8 @@ def test_a_line_tells_the_last_second(capsys: pytest.CaptureFixture[str]) -> Non
         assert isinstance(display, LineDisplay)
         display.show(SECOND)
     assert capsys.readouterr().out == (
-        "state connected, codec X-WARPCALL, face yes, pictures 30.0 /s, payload 3.2 kbit/s, wire 19.5 kbit/s, "
-        "sound 0.0 kbit/s, RTT -, loss 1.3%\n"
+        "state connected, codec X-WARPCALL, mode keypoints, face yes, pictures 30.0 /s, payload 3.2 kbit/s, "
+        "wire 19.5 kbit/s, sound 0.0 kbit/s, RTT -, loss 1.3%\n"
     )
 
 
