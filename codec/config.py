@@ -164,7 +164,10 @@ def compact_256() -> CodecConfig:
         batch_norm=False,
         anchored_keypoints=True,
         keypoint_motion=True,
+        rigid_motion=True,
         warped_pixels=True,
+        still_background=True,
+        sampling="bicubic",
     )
 
 
