@@ -87,7 +87,7 @@ def test_a_speaker_moves_and_the_wall_behind_does_not(layered_config: CodecConfi
         generator = Generator(config).eval()
         with torch.no_grad():
             generated = generator(moved, generator.combine([generator.encode_reference(picture, source)]))
-        assert generated.warped_BCHW is not None
+        assert isinstance(generated.warped_BCHW, torch.Tensor)
         return generated.warped_BCHW
 
     layered, single = carried(layered_config), carried(dataclasses.replace(layered_config, still_background=False))
