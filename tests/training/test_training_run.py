@@ -82,8 +82,8 @@ def test_a_run_leaves_weights_pictures_and_tensorboard(
 def test_a_model_without_carried_pixels_draws_its_correspondences_too(
     config: TrainConfig, run: RunConfig, train: Train
 ) -> None:
-    off = dict.fromkeys(("warped_pixels", "still_background", "keypoint_motion", "rigid_motion"), False)
-    codec = dataclasses.replace(config.codec, batch_norm=True, **off)
+    carried = dataclasses.replace(config.codec, still_background=False, rigid_motion=False)
+    codec = dataclasses.replace(carried, warped_pixels=False, keypoint_motion=False, batch_norm=True)
     train(dataclasses.replace(config, codec=codec, steps=1), dataclasses.replace(run, picture_every=1))
     assert (run.out / "step-000001.png").exists()
 
