@@ -25,7 +25,7 @@ import tyro
 
 from codec import load_model
 from codec.bitstream.priors import save_priors
-from codec.errors import WarpcallError
+from codec.errors import TrainingError, WarpcallError
 from codec.model.weights import choose_device
 from training.config import RunConfig, TrainConfig
 from training.dataset import build_store
@@ -115,7 +115,15 @@ class PriorsCommand:
     """How priors are learned."""
 
     def run(self) -> None:
-        """Learn and write."""
+        """Learn and write.
+
+        Raises:
+            TrainingError: the file's folder cannot be made; told before the clips are read.
+        """
+        try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"{self.out.parent} cannot be made: {error.strerror}") from error
         torch.set_num_threads(1)
         tracks = find_tracks(self.clips, load_model(self.weights), self.limit, self.tracks, FRAMES_PER_CLIP)
         priors = learn_priors([values[:FRAMES_PER_CLIP] for values, _ in tracks.values()], self.learning)

@@ -74,3 +74,12 @@ def test_no_vgg_weights_is_one_line(capsys: pytest.CaptureFixture[str], store: P
 def test_unknown_recipe() -> None:
     with pytest.raises(ConfigError, match="no recipe"):
         recipe("cubist-256")
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_clips_are_read(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    out = tmp_path / "file" / "a.priors.safetensors"
+    assert main(["priors", "--clips", str(tmp_path / "nowhere"), "--out", str(out)]) == 1
+    assert capsys.readouterr().err == f"training: {out.parent} cannot be made: File exists\n"

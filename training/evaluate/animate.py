@@ -93,6 +93,7 @@ class Animation:
             "what": "animate",
             "clips": (file_sha256(path), file_sha256(driver)),
             "weights": self.model.sha256,
+            "priors": self.model.priors.sha256,
             "code": code_sha256(),
             "metrics": self.bench.dependencies(),
             "device": self.model.device.type,

@@ -132,7 +132,9 @@ class RateDistortion:
 
     def ours_key(self, clip_sha256: str) -> dict[str, Any]:
         """Return all that our points of a clip depend on."""
-        return {**self._key(clip_sha256), "weights": self.model.sha256, "device": self.model.device.type}
+        model = self.model
+        how = {"weights": model.sha256, "priors": model.priors.sha256, "device": model.device.type}
+        return {**self._key(clip_sha256), **how}
 
     def _peer_key(self, clip_sha256: str, peer: Peer, setting: Setting, rung: Rung) -> dict[str, Any]:
         how = {"options": peer.mode(setting).options, "ffmpeg": self.ffmpeg.version(), **asdict(rung)}

@@ -82,6 +82,7 @@ class Workbench:
             "what": "reconstruct",
             "clip": clip_sha256,
             "weights": self.model.sha256,
+            "priors": self.model.priors.sha256,
             "code": code_sha256(),
             "metrics": self.bench.dependencies(),
             "device": self.model.device.type,
