@@ -144,14 +144,16 @@ def personalise() -> TrainConfig:
         batch_size=4,
         num_references=(1, 3),
         perceptual_sizes=(128,),
-        learning_rate=4e-4,
+        perceptual_crop_share=0.6,
+        crop_jitter_share=0.0,
+        learning_rate=1.5e-4,
         learning_rate_factors=(("detector.", 0.0),),
         face_keypoints=18,
-        steps=300,
-        decay_steps=200,
+        steps=200,
+        decay_steps=150,
         ema_halflife_steps=30.0,
         mirror=False,
-        losses=LossWeights(equivariance=0.0, landmarks=0.0, spread=0.0),
+        losses=LossWeights(perceptual=2.0, equivariance=0.0, landmarks=0.0, spread=0.0),
     )
 
 
