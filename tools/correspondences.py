@@ -7,6 +7,7 @@ A dot has one colour in all pictures of its row; in a reference it is the larger
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from PIL import Image
 
 from codec import Decoder, Encoder, load_model
 from codec.bitstream.quantise import dequantise
+from codec.errors import WarpcallError
 from codec.frames import image_from_rgb
 from training.correspondence import correspondences
 from training.evaluate.clips import read_clip, reference_positions
@@ -75,7 +77,11 @@ def rows(config: CorrespondencesConfig) -> list[Picture]:
 def main(argv: list[str] | None = None) -> int:
     """Draw and write."""
     config = tyro.cli(CorrespondencesConfig, args=argv, prog="python -m tools.correspondences", description=__doc__)
-    Image.fromarray(np.concatenate(rows(config))).save(config.out)
+    try:
+        Image.fromarray(np.concatenate(rows(config))).save(config.out)
+    except (WarpcallError, OSError) as error:
+        print(f"correspondences: {config.clip.name}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
