@@ -58,12 +58,14 @@ class CodedFrame:
         base: number of the frame that this one is predicted from, or None for a keyframe.
         keypoints: the frame's quantised keypoints (already reconstructed, never differences).
         is_repeated: whether its message repeats it because its own may have been lost.
+        is_concealed: whether the receiver guessed it, because it did not come in time.
     """
 
     number: int
     base: int | None
     keypoints: QuantisedKeypoints
     is_repeated: bool = False
+    is_concealed: bool = False
 
     @property
     def is_keyframe(self) -> bool:

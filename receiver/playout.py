@@ -88,9 +88,13 @@ class Playout:
         with contextlib.suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
-                self.last_frame_s = time.monotonic()
-                if isinstance(frame, av.VideoFrame) and isinstance(frame.opaque, ReceivedFrame):
-                    self._on_coded_frame(frame.opaque)
+                received = frame.opaque if isinstance(frame, av.VideoFrame) else None
+                if isinstance(received, ReceivedFrame) and received.coded.is_concealed:
+                    self._stats.num_concealed += 1
+                else:
+                    self.last_frame_s = time.monotonic()
+                if isinstance(received, ReceivedFrame):
+                    self._on_coded_frame(received)
                 elif isinstance(frame, av.VideoFrame):
                     self._on_ordinary_frame(frame)
 

@@ -69,6 +69,7 @@ class CallReport:
         frames_dropped: frames replaced by a newer one before the generator was free.
         frames_undecodable: packets that could not be read.
         frames_late: packets that came after a newer one.
+        frames_concealed: frames that did not come in time and were guessed.
         frames_waiting: frames that came before there was a reference picture.
         keyframe_requests: how often a keyframe was asked for.
         received_fps: frames received, a second.
@@ -89,6 +90,7 @@ class CallReport:
     frames_dropped: int
     frames_undecodable: int
     frames_late: int
+    frames_concealed: int
     frames_waiting: int
     keyframe_requests: int
     received_fps: float
@@ -128,6 +130,7 @@ class CallStats:
         self.num_shown = 0
         self.num_dropped = 0
         self.num_waiting = 0
+        self.num_concealed = 0
         self.num_overtaken = 0
         self.decoder_fps: float | None = None
         self._now = now
@@ -185,6 +188,7 @@ class CallStats:
             frames_dropped=self.num_dropped,
             frames_undecodable=new.undecodable,
             frames_late=new.late,
+            frames_concealed=self.num_concealed,
             frames_waiting=self.num_waiting,
             keyframe_requests=new.keyframe_requests,
             received_fps=rate(new.frames - old.frames),

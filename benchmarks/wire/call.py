@@ -44,6 +44,8 @@ class CallConfig:
     """Whether packets carry header extensions."""
     delay_s: float = 0.03
     """Of the link, one way."""
+    conceal: bool = True
+    """Whether the receiver guesses frames that do not come in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,13 @@ class Arrived:
         due_s: when it is to be shown, seconds since the epoch.
         keypoints: as received.
         is_repeated: whether it came with a later packet than its own.
+        is_concealed: whether the receiver guessed it.
     """
 
     due_s: float
     keypoints: QuantisedKeypoints
     is_repeated: bool
+    is_concealed: bool
 
 
 @dataclass(slots=True)
@@ -154,6 +158,7 @@ async def make_call(
         repeats=config.repeats,
         frames_per_packet=config.frames_per_packet,
         header_extensions=config.header_extensions,
+        conceal=config.conceal,
         on_encoded=on_encoded,
     )
     register(plugin)
@@ -190,4 +195,6 @@ async def _read(track: MediaStreamTrack, record: CallRecord) -> None:
             if isinstance(received, ReceivedFrame):
                 coded = received.coded
                 due_s = received.arrival_time_s + received.wait_s
-                record.arrived.setdefault(coded.number, Arrived(due_s, coded.keypoints, coded.is_repeated))
+                record.arrived.setdefault(
+                    coded.number, Arrived(due_s, coded.keypoints, coded.is_repeated, coded.is_concealed)
+                )

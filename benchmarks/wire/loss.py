@@ -33,11 +33,13 @@ class Condition:
         name: for people.
         share: of datagrams lost.
         burst: datagrams lost in a row.
+        conceal: whether the receiver guesses frames that do not come in time.
     """
 
     name: str
     share: float
     burst: int
+    conceal: bool = True
 
     def model(self, seed: int) -> Loses:
         """Return a seeded model."""
@@ -53,6 +55,9 @@ CONDITIONS = (
     Condition("bursts of 5, 5%", 0.05, 5),
     Condition("bursts of 5, 10%", 0.10, 5),
     Condition("random 30%", 0.30, 1),
+    Condition("random 10%, nothing guessed", 0.10, 1, conceal=False),
+    Condition("bursts of 5, 10%, nothing guessed", 0.10, 5, conceal=False),
+    Condition("random 30%, nothing guessed", 0.30, 1, conceal=False),
 )
 
 
@@ -83,6 +88,7 @@ def figures(record: CallRecord) -> dict[str, Any]:
     numbers = sorted(record.sent_s)
     lateness = [record.lateness_s(number) for number in numbers]
     in_time = [late is not None and late <= IN_TIME_S for late in lateness]
+    concealed = sum(arrived.is_concealed for number, arrived in record.arrived.items() if number in record.sent_s)
     came = [late for late in lateness if late is not None]
     gaps = np.flatnonzero(np.diff(np.flatnonzero([True, *in_time, True])) - 1)
     longest = int((np.diff(np.flatnonzero([True, *in_time, True])) - 1).max()) if len(gaps) else 0
@@ -91,6 +97,7 @@ def figures(record: CallRecord) -> dict[str, Any]:
         "frames": len(numbers),
         "in_time": float(np.mean(in_time)),
         "came_at_all": len(came) / len(numbers),
+        "concealed": concealed / len(numbers),
         "repeated": sum(frame.is_repeated for frame in record.arrived.values()),
         "longest_gap_frames": longest,
         "lateness_ms_p50": 1000 * float(np.percentile(came, 50)),
@@ -120,7 +127,7 @@ def loss_table(
     decoder.set_references([clip.frames_NSS3[position] for position in reference_positions(len(clip), NUM_REFERENCES)])
     table: dict[str, dict[str, Any]] = {}
     for condition in CONDITIONS:
-        config = CallConfig()
+        config = CallConfig(conceal=condition.conceal)
         record = asyncio.run(
             make_call(clip.frames_NSS3, model, config, condition.model(seed), condition.model(seed + 1))
         )

@@ -56,6 +56,10 @@ class FrameWindow:
     def __getitem__(self, number: int) -> FrameState:
         return self._states[number]
 
+    def get(self, number: int) -> FrameState | None:
+        """Return the state after a frame, or None."""
+        return self._states.get(number)
+
     def add(self, number: int, state: FrameState) -> None:
         """Keep a state and drop the one that came first of more than ``WINDOW``.
 
@@ -259,6 +263,19 @@ class StreamReader:
         state = self._base(number, base_number) if group.distance else mean_state(self._priors)
         codes = read_frames(group, reader, state.activity, self._priors)
         return self._keep(group, codes, first, base_number, state)
+
+    def guess(self, distance: int) -> CodedFrame | None:
+        """Return what the frame ``distance`` after the newest one is expected to be; None while nothing is known.
+
+        May be called from another thread than ``read_all``: what is kept of a frame never changes.
+        """
+        newest = self._newest
+        state = None if newest is None else self._window.get(newest)
+        if newest is None or state is None:
+            return None
+        values_N = expect(state, distance, self._priors).values_N
+        number = (newest + distance) % NUM_NUMBERS
+        return CodedFrame(number, newest, from_grid(values_N, self._config), is_concealed=True)
 
     @property
     def newest(self) -> int | None:

@@ -11,6 +11,7 @@ kind once, count, see to a keyframe, and go on. ``decode`` only parses (about a 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ from codec.encoder import Encoder
 from codec.errors import BitstreamError, ConfigError, MissingBaseError
 from codec.frames import frame_from_rgb
 from codec.rtc.acknowledge import Acknowledger
+from codec.rtc.conceal import Concealer
 from codec.rtc.payload import NEW_STREAM, RtpPayload, pack_payload, unpack_payload
 from codec.rtc.pictures import NewestWorker
 from codec.rtc.plugin import Plugin
@@ -62,6 +64,21 @@ class ReceivedFrame:
     pts: int
     arrival_time_s: float
     wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The newest frame that was read.
+
+    Attributes:
+        number: its own.
+        timestamp: in 1/90000 s.
+        interval: between frames of late, in 1/90000 s; 0 while unknown.
+    """
+
+    number: int
+    timestamp: int
+    interval: int
 
 
 class EncoderAdapter(RtpEncoder):
@@ -228,7 +245,8 @@ class DecoderAdapter(RtpDecoder):
         self._keyframe_requests = KeyframeRequests(request_keyframe)
         self._acknowledger = Acknowledger(acknowledge)
         self._worker = NewestWorker(self._show, name="warpcall-generator")
-        self._last: tuple[int, int] | None = None
+        self._concealer = Concealer(self._conceal)
+        self._last: Last | None = None
         self._applied_references: tuple[str, ...] = ()
 
     @cached_property
@@ -250,11 +268,8 @@ class DecoderAdapter(RtpDecoder):
             self._plugin.stats.add(frames_received=len(frames), payload_bytes_received=len(encoded_frame.data))
             if any(received.coded.is_keyframe for received in frames):
                 self._keyframe_requests.answered()
-            if self._plugin.pictures == "deferred":
-                for received in frames:
-                    self._deliver(_placeholder(received))
-            elif self._worker.put(frames[-1]):
-                self._plugin.stats.add(pictures_superseded=1)
+            for received in frames if self._plugin.pictures == "deferred" else frames[-1:]:
+                self._pass_on(received)
         except MissingBaseError as error:
             self._failures.note(error)
             self._plugin.stats.add(undecodable_dropped=1)
@@ -266,9 +281,32 @@ class DecoderAdapter(RtpDecoder):
                 self._plugin.stats.add(keyframes_requested=1)
         return []
 
+    def give_way(self) -> None:
+        """Guess no frames: the stream goes on as conventional video."""
+        self._concealer.pause()
+
     def close(self) -> None:
         """End the generator thread after the picture at hand, without waiting for it."""
+        self._concealer.close()
         self._worker.close()
+
+    def _pass_on(self, received: ReceivedFrame) -> None:
+        """Give a frame to the program, or to the generator."""
+        if self._plugin.pictures == "deferred":
+            self._deliver(_placeholder(received))
+        elif self._worker.put(received):
+            self._plugin.stats.add(pictures_superseded=1)
+
+    def _conceal(self, distance: int) -> None:
+        """Pass on a guess of a frame that did not come; runs in the concealer's thread."""
+        try:
+            guessed, last = self._decoder.reader.guess(distance), self._last
+            if guessed is not None and last is not None and guessed.base == last.number:
+                pts = last.timestamp + distance * last.interval
+                self._plugin.stats.add(frames_concealed=1)
+                self._pass_on(ReceivedFrame(guessed, pts, time.time()))
+        except Exception as error:  # named boundary: the top of the concealer's thread
+            self._failures.note(error)
 
     def _complain(self) -> None:
         """Say which frame there is, so that the next message is coded from it; without any, ask for a keyframe."""
@@ -287,8 +325,9 @@ class DecoderAdapter(RtpDecoder):
         newest = frames[-1].number
         is_new = data.packets_since_last >= NEW_STREAM
         self._acknowledger.note_packet(newest, 1 if is_new else data.packets_since_last)
-        last_number, last_timestamp = self._last or (newest - 1, timestamp)
-        span = max((newest - last_number) % NUM_NUMBERS, len(frames))
+        last = self._last or Last(newest - 1, timestamp, 0)
+        last_timestamp = last.timestamp
+        span = max((newest - last.number) % NUM_NUMBERS, len(frames))
         received, first_pts = [], None
         for frame in frames:
             back = (newest - frame.number) % NUM_NUMBERS
@@ -297,7 +336,11 @@ class DecoderAdapter(RtpDecoder):
             wait_s = 0.0 if first_pts is None else min((pts - first_pts) / CLOCK_RATE_HZ, MAX_WAIT_S)
             received.append(ReceivedFrame(frame, pts, data.arrival_time_s, wait_s))
         self._plugin.stats.add(frames_recovered=sum(frame.is_repeated for frame in frames))
-        self._last = newest, timestamp
+        self._last = Last(newest, timestamp, (timestamp - last_timestamp) // span)
+        if self._plugin.conceal and self._last.interval > 0:
+            interval_s = self._last.interval / CLOCK_RATE_HZ
+            num_fresh = sum(not frame.is_repeated for frame in frames)
+            self._concealer.note_packet(is_due_in_s=num_fresh * interval_s, interval_s=interval_s)
         return received
 
     def _show(self, received: ReceivedFrame) -> None:

@@ -41,6 +41,7 @@ class Plugin:
         frames_per_packet: pictures that share a packet: fewer headers, more delay.
         header_extensions: whether packets carry what is negotiated beside them (send time and more, 12 bytes); the
             peer's estimate of the bandwidth is coarser without.
+        conceal: whether a receiver guesses frames that do not come in time (see ``codec.rtc.conceal``).
         on_encoded: called in the encoding thread with each coded frame, its timestamp (1/90000 s) and the ``opaque``
             of the frame that was coded.
         on_target_bitrate: called on the event loop with the bitrate that the peer asks for (REMB), bits per second.
@@ -62,6 +63,7 @@ class Plugin:
         repeats: int = 2,
         frames_per_packet: int = 1,
         header_extensions: bool = True,
+        conceal: bool = True,
         on_encoded: OnEncoded | None = None,
         on_target_bitrate: OnTargetBitrate | None = None,
         choose_codec: ChooseCodec | None = None,
@@ -72,6 +74,7 @@ class Plugin:
         self.repeats = repeats
         self.frames_per_packet = frames_per_packet
         self.header_extensions = header_extensions
+        self.conceal = conceal
         self.on_encoded = on_encoded
         self.on_target_bitrate = on_target_bitrate
         self.choose_codec = choose_codec

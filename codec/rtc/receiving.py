@@ -70,6 +70,12 @@ def thread_adapter() -> DecoderAdapter:
     return _this_thread.adapter
 
 
+def give_way() -> None:
+    """Tell the calling decoder thread's adapter, if it has one, that another codec takes over."""
+    if _this_thread.adapter is not None:
+        _this_thread.adapter.give_way()
+
+
 def prompt_buffer(receiver: RTCRtpReceiver) -> PromptJitterBuffer | None:
     """Return a receiver's jitter buffer if it is receiving this codec."""
     buffer = getattr(receiver, seams.JITTER_BUFFER_ATTRIBUTE)

@@ -225,7 +225,10 @@ def _receiving(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.S
 
     @functools.wraps(original_get_decoder)
     def get_decoder(codec: RTCRtpCodecParameters) -> RtpDecoder:
-        return receiving.thread_adapter() if is_ours(codec) else original_get_decoder(codec)
+        if is_ours(codec):
+            return receiving.thread_adapter()
+        receiving.give_way()
+        return original_get_decoder(codec)
 
     return {
         seams.DEPAYLOAD: depayload,

@@ -40,6 +40,8 @@ class PluginCounts:
     """Bytes of the payloads that were parsed, headers not counted."""
     frames_recovered: int = 0
     """How many of them came in a later packet than their own, which was lost."""
+    frames_concealed: int = 0
+    """Frames that did not come in time and were guessed."""
     video_bytes_received: int = 0
     """Bytes of packets of conventional video in streams of this codec, headers not counted."""
     late_dropped: int = 0

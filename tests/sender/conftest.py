@@ -154,7 +154,8 @@ class FakeReceiver:
             self.num_frames[track.kind] += 1
             if isinstance(frame, av.VideoFrame):
                 if isinstance(frame.opaque, ReceivedFrame):
-                    self.numbers.append(frame.opaque.coded.number)
+                    if not frame.opaque.coded.is_concealed:
+                        self.numbers.append(frame.opaque.coded.number)
                 else:
                     self.num_ordinary += 1
             if self.on_frame is not None:
