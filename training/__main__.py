@@ -2,7 +2,8 @@
 
 python -m training frames --clips DIR --out STORE
 python -m training landmarks --frames STORE
-python -m training compact-256 --frames STORE --out RUN
+python -m training teach --frames STORE --out TAUGHT.safetensors
+python -m training compact-256 --frames STORE --out RUN --init TAUGHT.safetensors
 torchrun --nproc-per-node 8 -m training talkinghead-256 --frames STORE --out RUN
 python -m training priors --clips DIR --out NAME.priors.safetensors
 python -m training personalise VIDEO ... --out RUN
@@ -28,13 +29,17 @@ from codec.bitstream.priors import save_priors
 from codec.errors import TrainingError, WarpcallError
 from codec.model.weights import choose_device
 from training.config import RunConfig, TrainConfig
-from training.dataset import build_store
+from training.dataset import FrameStore, build_store
 from training.distributed import join
+from training.evaluate.clips import find_clips
+from training.evaluate.metrics.lpips import load_lpips
 from training.landmarks import label_store
 from training.personalise import PersonaliseCommand
 from training.priors import FRAMES_PER_CLIP, PriorsConfig, learn_priors
 from training.recipes import RECIPES, recipe
-from training.tracks import find_tracks
+from training.sensitivity import find_sensitivity
+from training.teach import TeachConfig, teach
+from training.tracks import find_tracks, spread
 from training.trainer import Trainer
 
 
@@ -76,6 +81,29 @@ class LandmarksCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TeachCommand:
+    """Teach keypoint detector and matte network from a store's labels, before a recipe rebuilds pictures."""
+
+    frames: Path
+    """Frame store with landmarks, and mattes where it has them."""
+    out: Path
+    """Weights to write (.safetensors)."""
+    init: Path | None = None
+    """Weights to start from; without them ``compact-256`` begins anew."""
+    threads: int = 0
+    """CPU threads; 0 leaves torch's choice."""
+    learning: TeachConfig = field(default_factory=TeachConfig)
+    """How they learn."""
+
+    def run(self) -> None:
+        """Teach and write."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        for figures in teach(FrameStore(self.frames), self.init, self.out, self.learning):
+            print(", ".join(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainCommand:
     """Train a recipe; goes on from the checkpoint in ``--out`` when there is one."""
 
@@ -111,6 +139,11 @@ class PriorsCommand:
     """At most this many clips, taken in turn from each source; 0 takes all."""
     tracks: Path | None = None
     """File that keeps the keypoints for the next time."""
+    sensitivity_clips: int = 60
+    """Clips on which it is measured what errors cost in the picture, taken in turn from each source; with 0, an error
+    costs the same everywhere."""
+    loss_weights: Path | None = None
+    """Folder with lpips_alex.safetensors; the lpips package's weights are downloaded without it."""
     learning: PriorsConfig = field(default_factory=PriorsConfig)
     """How priors are learned."""
 
@@ -125,19 +158,28 @@ class PriorsCommand:
         except OSError as error:
             raise TrainingError(f"{self.out.parent} cannot be made: {error.strerror}") from error
         torch.set_num_threads(1)
-        tracks = find_tracks(self.clips, load_model(self.weights), self.limit, self.tracks, FRAMES_PER_CLIP)
-        priors = learn_priors([values[:FRAMES_PER_CLIP] for values, _ in tracks.values()], self.learning)
+        model = load_model(self.weights)
+        tracks = find_tracks(self.clips, model, self.limit, self.tracks, FRAMES_PER_CLIP)
+        metric_NN = None
+        if self.sensitivity_clips:
+            lpips = load_lpips(self.loss_weights, model.device)
+            paths = spread(find_clips(self.clips), self.sensitivity_clips)
+            metric_NN = find_sensitivity(paths, model, lpips).metric_NN
+        priors = learn_priors([values[:FRAMES_PER_CLIP] for values, _ in tracks.values()], self.learning, metric_NN)
         print(f"{self.out}: priors {save_priors(self.out, priors)} from {len(tracks)} clips")
 
 
 Command = (
     Annotated[FramesCommand, tyro.conf.subcommand("frames")]
     | Annotated[LandmarksCommand, tyro.conf.subcommand("landmarks")]
+    | Annotated[TeachCommand, tyro.conf.subcommand("teach")]
     | Annotated[PriorsCommand, tyro.conf.subcommand("priors")]
 )
 
 
-def parse(words: Sequence[str]) -> FramesCommand | LandmarksCommand | PriorsCommand | TrainCommand | PersonaliseCommand:
+def parse(
+    words: Sequence[str],
+) -> FramesCommand | LandmarksCommand | TeachCommand | PriorsCommand | TrainCommand | PersonaliseCommand:
     """Read the command line; ``train RECIPE`` and ``RECIPE`` mean the same.
 
     Raises:

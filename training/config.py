@@ -23,6 +23,8 @@ class LossWeights:
     """L1 distance of the discriminator's features; needs ``gan``."""
     perceptual: float = 0.5
     """VGG features' L1 distance over a pyramid."""
+    lpips: float = 0.0
+    """LPIPS distance by AlexNet, of the whole picture: a run that learns by it should be judged by others too."""
     pixel: float = 20.0
     """L1 distance of the pictures, in [0, 1]."""
     warped: float = 20.0

@@ -62,6 +62,10 @@ class FrameStore:
         self.landmarks_FLC: Points | None = np.load(landmarks) if landmarks.exists() else None
         if self.landmarks_FLC is not None and len(self.landmarks_FLC) != len(self.frames):
             raise TrainingError(f"{landmarks} belongs to other frames; run `python -m training landmarks` again")
+        mattes = folder / "mattes.npy"
+        self.mattes_FHW: npt.NDArray[np.uint8] | None = np.load(mattes, mmap_mode="r") if mattes.exists() else None
+        if self.mattes_FHW is not None and len(self.mattes_FHW) != len(self.frames):
+            raise TrainingError(f"{mattes} belongs to other frames; label them again")
 
 
 def read_clip(path: Path, size: int) -> Frames:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from codec.model.grid import cell_centres, sample
 
-MIRRORED = (2, 1, 0, 4, 3, 5, 6, 10, 11, 12, 7, 8, 9, 14, 13, 15, 16, 17)
+MIRRORED = (2, 1, 0, 4, 3, 5, 6, 10, 11, 12, 7, 8, 9, 14, 13, 15, 16, 17, 19, 18)
 """Which landmark each one becomes in a mirrored picture; see ``training.landmarks``."""
 
 
@@ -43,4 +43,4 @@ class Jitter:
         """Return the landmarks, (N, L, 2); left and right change names in a mirrored picture."""
         moved_NLC = (landmarks_NLC - self.shift_NC[:, None]) / self.factor_NC[:, None]
         mirrored_N11 = (self.factor_NC[:, 0] < 0)[:, None, None]
-        return torch.where(mirrored_N11, moved_NLC[:, list(MIRRORED)], moved_NLC)
+        return torch.where(mirrored_N11, moved_NLC[:, list(MIRRORED[: landmarks_NLC.shape[1]])], moved_NLC)

@@ -21,6 +21,7 @@ from training.checkpoint import at_size, load_initial
 from training.config import RunConfig, TrainConfig
 from training.discriminator import Discriminator
 from training.distributed import Processes
+from training.evaluate.metrics.lpips import load_lpips
 from training.feed import Batch
 from training.held_out import psnr
 from training.losses import discriminator_loss
@@ -72,7 +73,8 @@ class Learner:
         torch.manual_seed(config.seed)
         self._build_generator(begins)
         self._build_discriminator()
-        self.objective = Objective(config, self._perceptual())
+        lpips = load_lpips(run.loss_weights, device) if config.losses.lpips else None
+        self.objective = Objective(config, self._perceptual(), lpips)
 
     def _build_generator(self, begins: bool) -> None:
         config, run = self.config, self.run_config

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from training.config import TrainConfig
 from training.discriminator import Judgement
+from training.evaluate.metrics.lpips import Lpips
 from training.feed import Batch
 from training.losses import (
     equivariance_loss,
@@ -32,10 +33,11 @@ class Objective:
     Args:
         config: weights of the losses.
         perceptual: the perceptual loss, or None where its weight is 0.
+        lpips: the metric, or None where its weight is 0.
     """
 
-    def __init__(self, config: TrainConfig, perceptual: PerceptualLoss | None) -> None:
-        self.config, self.weights, self.perceptual = config, config.losses, perceptual
+    def __init__(self, config: TrainConfig, perceptual: PerceptualLoss | None, lpips: Lpips | None = None) -> None:
+        self.config, self.weights, self.perceptual, self.lpips = config, config.losses, perceptual, lpips
 
     def losses(
         self, batch: Batch, made: Reconstructed, spline: ThinPlateSpline | None, draws: torch.Generator | None = None
@@ -54,6 +56,8 @@ class Objective:
         weight_BCHW = self.pixel_weight(batch, made)
         if self.perceptual is not None:
             losses["perceptual"] = weights.perceptual * self.perceptual(image_BCHW, batch.driving_BCHW, draws)
+        if self.lpips is not None:
+            losses["lpips"] = weights.lpips * self.lpips.loss(image_BCHW, batch.driving_BCHW)
         if weights.pixel:
             losses["pixel"] = weights.pixel * (weight_BCHW * (image_BCHW - batch.driving_BCHW).abs()).mean()
         if weights.warped and made.generated.warped_BCHW is not None:

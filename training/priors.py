@@ -2,8 +2,9 @@
 
     tracks -> closed loop -> motions, differences -> motion matrix and basis -> (again) -> coefficients -> tables
 
-The basis is the Karhunen-Loeve transform of what the closed loop did not expect, in pixels weighed by how much each
-keypoint's error costs in the picture; one step is one distance everywhere in that space. Tables are fitted like a
+The basis is the Karhunen-Loeve transform of what the closed loop did not expect, in a space where distance is what an
+error costs in the picture (``training.sensitivity``): one step costs the same along every vector, and the transform is
+the best one for that cost (Goyal, "Theoretical foundations of transform coding", 2001). Tables are fitted like a
 mixture: each frame belongs to the activity that codes it shortest, each coefficient of an activity to the table that
 does. Shape legend: F frames, N = 3 K values, C activities, T tables, S symbols.
 """
@@ -37,18 +38,11 @@ logger = logging.getLogger(__name__)
 
 PIXELS = 256
 STRENGTH_PIXELS = 4.0
-"""A strength that is wrong by 1 costs about as much as a place that is wrong by so many pixels of 256."""
-PLACE_WEIGHTS = (
-    0.9, 0.9, 0.9, 1.05, 1.05, 0.9, 0.9,
-    0.8, 0.8, 0.8, 0.8, 0.8, 0.8,
-    0.8, 0.8, 0.8, 0.8, 0.8,
-    1.5, 1.5,
-)  # fmt: skip
-"""Of jaw and chin, brows, nose, eyes, mouth, shoulders: the root of what LPIPS loses by one pixel of noise there. Eyes
-and mouth would be 0.5 and 0.2 by that measure, which looks at the whole picture; people look at them."""
-STEP_SCALES = ((2, 1.1), (10, 0.8), (20, 1.0), (35, 1.15), (4096, 1.6))
-"""Steps of the vectors below each index, by what an error there costs in LPIPS and PSNR on the validation clips: one
-of the head's pose (2 to 10) is seen most; of where the face is, or of single keypoints, less."""
+"""Without a metric, a strength that is wrong by 1 costs as much as a place that is wrong by so many pixels of 256."""
+PIXELS_MISSED = 8.0
+"""Without a metric, a place that is wrong by so many pixels of 256 costs as much as the picture misses anyway."""
+FLOOR = 0.05
+"""Least cost of a value's error, as a share of what it is without a metric: nothing may drift unseen."""
 RIDGE = 0.02
 FRAMES_PER_CLIP = 60
 """The first ones of each clip: more of the same face teach little."""
@@ -58,8 +52,8 @@ FRAMES_PER_CLIP = 60
 class PriorsConfig:
     """How priors are learned."""
 
-    step: float = 0.75
-    """Step of the quantiser, weighed pixels of 256."""
+    step: float = 0.09
+    """Step of the quantiser: an error of one step costs the square of this, as a share of what the picture misses."""
     num_activities: int = 8
     """Kinds of frames, from still to lively."""
     num_tables: int = 32
@@ -89,19 +83,20 @@ class LoopRecord:
     keyframes: Integers
 
 
-def learn_priors(tracks: Sequence[Track], config: PriorsConfig) -> Priors:
+def learn_priors(tracks: Sequence[Track], config: PriorsConfig, metric_NN: Floats | None = None) -> Priors:
     """Learn priors.
 
     Args:
         tracks: (F, K, 3) each.
         config: how.
+        metric_NN: what errors cost, as ``training.sensitivity`` finds it; without it places cost alike.
     """
     grids = [to_grid(values_FK3) for values_FK3 in tracks if len(values_FK3) > 2]
-    weights_N = place_weights(tracks[0].shape[1])
-    priors = _beginning(grids, weights_N, config)
+    root_NN = metric_root(tracks[0].shape[1], metric_NN)
+    priors = _beginning(grids, root_NN, config)
     for index in range(config.rounds):
         record = run_loop(grids, priors)
-        priors = _with_tables(_with_motion(priors, record, weights_N, config), record, config)
+        priors = _with_tables(_with_motion(priors, record, root_NN, config), record, config)
         logger.info("round %d: %.2f of %d coefficients are not 0", index + 1, *_activity(record))
     return _with_tables(priors, run_loop(grids, priors), config)
 
@@ -113,17 +108,12 @@ def to_grid(values_FK3: Track) -> Floats:
     return unit_FK3.reshape(len(values_FK3), -1) * (1 << GRID_BITS)
 
 
-def place_weights(num_keypoints: int) -> Floats:
-    """Return the weighed pixels of 256 in one step of the grid, by value."""
-    places = PLACE_WEIGHTS if num_keypoints == len(PLACE_WEIGHTS) else (1.0,) * num_keypoints
-    weights = [(PIXELS * place, PIXELS * place, STRENGTH_PIXELS) for place in places]
-    return np.array(weights).ravel() / (1 << GRID_BITS)
-
-
-def step_scales(size: int) -> Floats:
-    """Return how the steps of a basis's vectors relate, the most common one first."""
-    index = np.arange(size)
-    return np.select([index < bound for bound, _ in STEP_SCALES], [scale for _, scale in STEP_SCALES])
+def metric_root(num_keypoints: int, metric_NN: Floats | None = None) -> Floats:
+    """Return R such that an error e, in steps of the grid, costs the square of the length of R e, (N, N)."""
+    pixels_N = np.tile([PIXELS, PIXELS, STRENGTH_PIXELS], num_keypoints) / (1 << GRID_BITS)
+    alike_NN: Floats = np.diag((pixels_N / PIXELS_MISSED) ** 2)
+    squared_NN = alike_NN if metric_NN is None else metric_NN + FLOOR * alike_NN
+    return np.asarray(np.linalg.cholesky(squared_NN).T, dtype=np.float64)
 
 
 def run_loop(grids: Sequence[Floats], priors: Priors) -> LoopRecord:
@@ -151,8 +141,8 @@ def _activity(record: LoopRecord) -> tuple[float, int]:
     return float((record.coefficients_FN != 0).sum(axis=1).mean()), record.coefficients_FN.shape[1]
 
 
-def _beginning(grids: Sequence[Floats], weights_N: Floats, config: PriorsConfig) -> Priors:
-    size = len(weights_N)
+def _beginning(grids: Sequence[Floats], root_NN: Floats, config: PriorsConfig) -> Priors:
+    size = len(root_NN)
     clip_means = np.array([grid_FN.mean(axis=0) for grid_FN in grids])
     mean_N = np.round(clip_means.mean(axis=0)).astype(np.int32)
     differences = np.concatenate([np.diff(grid_FN, axis=0) for grid_FN in grids])
@@ -161,8 +151,8 @@ def _beginning(grids: Sequence[Floats], weights_N: Floats, config: PriorsConfig)
     return Priors(
         mean_N=mean_N,
         motion_NN=np.eye(size, dtype=np.int32) << (MOTION_BITS - 1),
-        basis_NN=basis_of(differences, weights_N, config.step),
-        key_basis_NN=basis_of(faces, weights_N, config.step),
+        basis_NN=basis_of(differences, root_NN, config.step),
+        key_basis_NN=basis_of(faces, root_NN, config.step),
         tables_CN=np.zeros((2, size), dtype=np.int32),
         frequencies_TS=table,
         activities_CC=np.full((1, 1), 1 << PRECISION_BITS, dtype=np.int32),
@@ -170,24 +160,25 @@ def _beginning(grids: Sequence[Floats], weights_N: Floats, config: PriorsConfig)
     )
 
 
-def basis_of(differences_FN: Floats, weights_N: Floats, step: float) -> Integers:
+def basis_of(differences_FN: Floats, root_NN: Floats, step: float) -> Integers:
     """Return the Karhunen-Loeve basis of differences, its columns one step long, the most common ones first."""
-    weighed_FN = differences_FN * weights_N
+    weighed_FN = differences_FN @ root_NN.T
     _, vectors_NN = np.linalg.eigh(weighed_FN.T @ weighed_FN / len(weighed_FN))
-    columns_NN = vectors_NN[:, ::-1] * (step * step_scales(len(weights_N))) / weights_N[:, None]
+    columns_NN = np.linalg.solve(root_NN, vectors_NN[:, ::-1]) * step
     limit = np.iinfo(np.int16).max
     return np.clip(np.round(columns_NN * (1 << BASIS_BITS)), -limit, limit).astype(np.int32)
 
 
-def _with_motion(priors: Priors, record: LoopRecord, weights_N: Floats, config: PriorsConfig) -> Priors:
-    motions, targets = record.motions_FN * weights_N, record.targets_FN * weights_N
+def _with_motion(priors: Priors, record: LoopRecord, root_NN: Floats, config: PriorsConfig) -> Priors:
+    motions, targets = record.motions_FN @ root_NN.T, record.targets_FN @ root_NN.T
     covariance_NN = motions.T @ motions
-    ridge_NN = np.eye(len(weights_N)) * RIDGE * np.trace(covariance_NN) / len(weights_N)
+    ridge_NN = np.eye(len(root_NN)) * RIDGE * np.trace(covariance_NN) / len(root_NN)
     weighed_NN = np.linalg.solve(covariance_NN + ridge_NN, motions.T @ targets).T
-    matrix_NN = weighed_NN * weights_N / weights_N[:, None]
-    motion_NN = np.round(matrix_NN * (1 << MOTION_BITS)).astype(np.int32)
+    matrix_NN = np.linalg.solve(root_NN, weighed_NN @ root_NN)
+    limit = np.iinfo(np.int16).max
+    motion_NN = np.clip(np.round(matrix_NN * (1 << MOTION_BITS)), -limit, limit).astype(np.int32)
     unexpected_FN = record.targets_FN - record.motions_FN @ (motion_NN.T / (1 << MOTION_BITS))
-    return dataclasses.replace(priors, motion_NN=motion_NN, basis_NN=basis_of(unexpected_FN, weights_N, config.step))
+    return dataclasses.replace(priors, motion_NN=motion_NN, basis_NN=basis_of(unexpected_FN, root_NN, config.step))
 
 
 def _with_tables(priors: Priors, record: LoopRecord, config: PriorsConfig) -> Priors:

@@ -93,11 +93,16 @@ def ablation_no_extra() -> TrainConfig:
     return ablated(talkinghead_256(), "residual", "ablation-no-extra")
 
 
+TAUGHT_LOSSES = LossWeights(perceptual=0.5, lpips=20.0, equivariance=0.0, landmarks=0.0, spread=0.0)
+"""Of networks whose keypoints are taught already."""
+
+
 def compact(name: str, codec: CodecConfig, picture_size: int, perceptual_size: int) -> TrainConfig:
     """Return what the legs of the embedded default have in common.
 
-    Few samples are moved as the sender's crop moves: what is behind the speaker stands still in most calls, and a
-    background that moves in half of the samples would teach the mattes otherwise.
+    Detector and matte network stay as ``python -m training teach`` left them: labels teach them faster and better than
+    pictures. Few samples are moved as the sender's crop moves, for what is behind the speaker stands still in most
+    calls.
     """
     return TrainConfig(
         name=name,
@@ -108,17 +113,18 @@ def compact(name: str, codec: CodecConfig, picture_size: int, perceptual_size: i
         crop_jitter_share=0.15,
         num_references=(1, 3),
         learning_rate=3e-4,
-        learning_rate_factors=(("matte_network.", 3.0), ("value_encoder.", 2.0)),
+        learning_rate_factors=(("detector.", 0.0), ("matte_network.", 0.0), ("value_encoder.", 2.0)),
+        face_keypoints=18,
         steps=100_000,
         decay_steps=2_000,
-        losses=LossWeights(perceptual=2.0),
+        losses=TAUGHT_LOSSES,
     )
 
 
 def compact_256_small() -> TrainConfig:
     """Return the first leg of the embedded default: 128x128 pictures, where steps are cheap."""
     leg = compact("compact-256-small", compact_256(), 128, 96)
-    return dataclasses.replace(leg, learning_rate=4e-4, losses=LossWeights(perceptual=1.0))
+    return dataclasses.replace(leg, learning_rate=4e-4)
 
 
 def compact_256_full() -> TrainConfig:
@@ -153,7 +159,7 @@ def personalise() -> TrainConfig:
         decay_steps=150,
         ema_halflife_steps=30.0,
         mirror=False,
-        losses=LossWeights(perceptual=2.0, equivariance=0.0, landmarks=0.0, spread=0.0),
+        losses=dataclasses.replace(TAUGHT_LOSSES, lpips=0.0, perceptual=2.0),
     )
 
 

@@ -89,6 +89,7 @@ def figures(record: CallRecord) -> dict[str, Any]:
     lateness = [record.lateness_s(number) for number in numbers]
     in_time = [late is not None and late <= IN_TIME_S for late in lateness]
     concealed = sum(arrived.is_concealed for number, arrived in record.arrived.items() if number in record.sent_s)
+    decoded = [number in record.arrived and not record.arrived[number].is_concealed for number in numbers]
     came = [late for late in lateness if late is not None]
     gaps = np.flatnonzero(np.diff(np.flatnonzero([True, *in_time, True])) - 1)
     longest = int((np.diff(np.flatnonzero([True, *in_time, True])) - 1).max()) if len(gaps) else 0
@@ -96,6 +97,7 @@ def figures(record: CallRecord) -> dict[str, Any]:
     return {
         "frames": len(numbers),
         "in_time": float(np.mean(in_time)),
+        "decoded_in_time": float(np.mean(np.array(in_time) & np.array(decoded))),
         "came_at_all": len(came) / len(numbers),
         "concealed": concealed / len(numbers),
         "repeated": sum(frame.is_repeated for frame in record.arrived.values()),

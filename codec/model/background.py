@@ -31,7 +31,10 @@ MATTE_BLOCKS = 4
 SPEAKER_RADIUS = 0.4
 SPEAKER_SLOPE = 8.0
 SMALLEST_WEIGHT = 1e-4
-KEPT = 2.0
+FIRM = 1.1
+"""Mattes above 1 / 1.1 hide all: the little that a matte misses would add up to a ghost of the speaker."""
+OUTLINE = 3
+"""Pixels, an odd number: how wide a brush leaves out the speaker's outline, where colours are mixed."""
 
 
 class MatteNetwork(nn.Module):
@@ -54,12 +57,17 @@ class MatteNetwork(nn.Module):
         Returns:
             (B, 1, S, S) in [0, 1]: 1 is the speaker, 0 stands still.
         """
-        size = image_BCHW.shape[-1] // 2
-        maps_BCHW = spatial_representation(keypoints, size, self.config.keypoint_variance)
-        features_BCHW = self.body(torch.cat((maps_BCHW, resize(image_BCHW, size) * 2 - 1), dim=1))
-        logits_BCHW = self.matte(features_BCHW).float() + margin(keypoints.locations_BKC, size)
+        logits_BCHW = self.logits(keypoints, resize(image_BCHW, image_BCHW.shape[-1] // 2))
         matte_BCHW: Tensor = torch.sigmoid(resize(logits_BCHW, image_BCHW.shape[-1]))
         return matte_BCHW
+
+    def logits(self, keypoints: Keypoints, halved_BCHW: Tensor) -> Tensor:
+        """Return what ``forward`` puts through the sigmoid, (B, 1, S / 2, S / 2), of pictures at half their size."""
+        size = halved_BCHW.shape[-1]
+        maps_BCHW = spatial_representation(keypoints, size, self.config.keypoint_variance)
+        features_BCHW = self.body(torch.cat((maps_BCHW, halved_BCHW * 2 - 1), dim=1))
+        logits_BCHW: Tensor = self.matte(features_BCHW).float() + margin(keypoints.locations_BKC, size)
+        return logits_BCHW
 
 
 def margin(locations_BKC: Tensor, size: int) -> Tensor:
@@ -78,15 +86,16 @@ def still_backgrounds(image_BRCHW: Tensor, matte_BRCHW: Tensor) -> Tensor:
         matte_BRCHW: (B, R, 1, S, S) in [0, 1].
 
     Returns:
-        (B, R, 4, S, S): each reference's own background, and where the speaker hides it that of the other references,
-        or what is around. Pixels that are half the speaker's are kept, so that a speaker at rest has no seam. The
-        fourth channel is 1 where the colour is some reference's, and 0 where it is invented.
+        (B, R, 4, S, S): each reference's own background, and where the speaker or the outline hides it that of the
+        other references, or what is around. The fourth channel is 1 where the colour is some reference's, and 0 where
+        it is invented.
     """
-    still_BRCHW = 1 - matte_BRCHW
+    hidden_BRCHW = F.max_pool2d(matte_BRCHW.flatten(0, 1), OUTLINE, stride=1, padding=OUTLINE // 2)
+    still_BRCHW = (1 - FIRM * hidden_BRCHW.unflatten(0, matte_BRCHW.shape[:2])).clamp(min=0)
     seen_BCHW = still_BRCHW.sum(1)
     fill_BCHW = pull_push((still_BRCHW * image_BRCHW).sum(1), seen_BCHW)
-    own_BRCHW = torch.lerp(fill_BCHW[:, None], image_BRCHW, (KEPT * still_BRCHW).clamp(max=1))
-    known_BCHW = (KEPT * seen_BCHW).clamp(max=1)
+    own_BRCHW = torch.lerp(fill_BCHW[:, None], image_BRCHW, still_BRCHW)
+    known_BCHW = (2 * seen_BCHW).clamp(max=1)
     return torch.cat((own_BRCHW, known_BCHW[:, None].expand_as(matte_BRCHW)), dim=2)
 
 

@@ -79,6 +79,16 @@ class ReferenceMemory:
     keys_BMD: Tensor
     values_BMV: Tensor
 
+    def expand(self, batch: int) -> ReferenceMemory:
+        """Return the memory of one set of references for a whole batch of frames."""
+        return ReferenceMemory(
+            self.image_BRCHW.expand(batch, -1, -1, -1, -1),
+            None if self.background_BRCHW is None else self.background_BRCHW.expand(batch, -1, -1, -1, -1),
+            self.locations_BRKC.expand(batch, -1, -1, -1),
+            self.keys_BMD.expand(batch, -1, -1),
+            self.values_BMV.expand(batch, -1, -1),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Generated:

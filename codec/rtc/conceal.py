@@ -3,9 +3,9 @@
     DecoderAdapter --newest frame--> Concealer --guessed frames, at their times--> DecoderAdapter's way out
 
 Both ends expect a frame to go on as the ones before it went (``bitstream.predict.expect``); while nothing comes the
-receiver shows just that. The motion fades, so a guess that is wrong ends at rest. After ``MAX_CONCEALED`` frames nothing
-more is guessed: the sender has paused, or the link is gone. What comes late is passed on as ever; whoever shows pictures
-drops those that are older than what is on screen.
+receiver shows just that. The motion fades, so a guess that is wrong ends at rest. After ``MAX_CONCEALED`` frames
+nothing more is guessed: the sender has paused, or the link is gone. What comes late is passed on as ever; whoever shows
+pictures drops those that are older than what is on screen.
 """
 
 from __future__ import annotations

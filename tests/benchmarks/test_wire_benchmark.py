@@ -64,7 +64,7 @@ def test_gfvc_learns_what_does_not_move() -> None:
 def record(due_s: dict[int, float]) -> CallRecord:
     found = CallRecord(CallConfig(delay_s=0.0), sent_s={number: number * 0.04 for number in range(4)}, duration_s=0.16)
     keypoints = {number: QuantisedKeypoints(np.full((20, 3), number, dtype=np.int32)) for number in due_s}
-    found.arrived = {number: Arrived(due, keypoints[number], False) for number, due in due_s.items()}
+    found.arrived = {number: Arrived(due, keypoints[number], False, number == 3) for number, due in due_s.items()}
     found.up[0].add(20)
     return found
 
@@ -72,6 +72,8 @@ def record(due_s: dict[int, float]) -> CallRecord:
 def test_a_frame_that_comes_too_late_is_not_in_time() -> None:
     row = figures(record({0: 0.0, 1: 0.04, 2: 0.2, 3: 0.12}))
     assert row["in_time"] == 0.75
+    assert row["concealed"] == 0.25
+    assert row["decoded_in_time"] == 0.5
     assert row["came_at_all"] == 1.0
     assert row["longest_gap_frames"] == 1
 

@@ -27,6 +27,8 @@ from training.evaluate.metrics.weights import WeightsSource, load_tensors, tenso
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
+SMALLEST = 1e-30
+"""Of a squared norm: the square root's gradient at 0 is not finite."""
 
 Features = tuple[Tensor, ...]
 
@@ -83,23 +85,41 @@ class Lpips:
         Args:
             image_BCHW: RGB in [0, 1], 32 pixels or more each way.
         """
-        x_BCHW = (image_BCHW.to(self.device) * 2 - 1 - self._shift_C11) / self._scale_C11
-        network = self.variant.network
-        return tuple(
-            tap_BCHW / (tap_BCHW.square().sum(dim=1, keepdim=True).sqrt() + EPSILON)
-            for tap_BCHW in network.taps(self._weights, x_BCHW, network.max_pool)
-        )
+        return self._taps(image_BCHW)
 
     @torch.inference_mode()
     def distance(self, a: Features, b: Features) -> Tensor:
         """Return the distance of each pair, (B,), on the CPU in float64; 0 is alike."""
+        return self._distance(a, b).double().cpu()
+
+    def loss(self, image_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
+        """Return the mean distance of two batches of pictures, with gradients to the first."""
+        with torch.autocast(self.device.type, enabled=False):
+            with torch.no_grad():
+                wanted = self._taps(target_BCHW.float())
+            return self._distance(self._taps(image_BCHW.float()), wanted).mean()
+
+    def weighted(self, difference_BCHW: Tensor, tap: int) -> Tensor:
+        """Return a difference of a tap's features such that its squares sum to what the tap adds to the distance."""
+        weight_C11 = self._weights[f"lin{tap}.weight"].flatten()[:, None, None]
+        return difference_BCHW * (weight_C11 / (difference_BCHW.shape[-2] * difference_BCHW.shape[-1])).sqrt()
+
+    def _taps(self, image_BCHW: Tensor) -> Features:
+        x_BCHW = (image_BCHW.to(self.device) * 2 - 1 - self._shift_C11) / self._scale_C11
+        network = self.variant.network
+        return tuple(
+            tap_BCHW / (tap_BCHW.square().sum(dim=1, keepdim=True).clamp(min=SMALLEST).sqrt() + EPSILON)
+            for tap_BCHW in network.taps(self._weights, x_BCHW, network.max_pool)
+        )
+
+    def _distance(self, a: Features, b: Features) -> Tensor:
         total_B = torch.zeros(max(len(a[0]), len(b[0])), device=self.device)
         for layer, (tap_a_BCHW, tap_b_BCHW) in enumerate(zip(a, b, strict=True)):
             weight_C = self._weights[f"lin{layer}.weight"].flatten()
             total_B = total_B + torch.einsum("bchw,c->bhw", (tap_a_BCHW - tap_b_BCHW).square(), weight_C).mean(
                 dim=(1, 2)
             )
-        return total_B.double().cpu()
+        return total_B
 
 
 def load_lpips(folder: Path | None, device: torch.device, variant: Variant = ALEX) -> Lpips:
