@@ -40,9 +40,15 @@ class Encoder:
         Raises:
             ConfigError: the picture has another size.
         """
+        return self.write(self.detect(rgb), force_keyframe=force_keyframe, base_number=base_number)
+
+    def write(
+        self, keypoints: Keypoints, *, force_keyframe: bool = False, base_number: int | None = None
+    ) -> EncodedFrame:
+        """Code the keypoints that ``detect`` found; see ``encode``."""
         if base_number is not None and not self.writer.holds(base_number):
             base_number = None
-        return self.writer.write(self.detect(rgb), force_keyframe=force_keyframe, base_number=base_number)
+        return self.writer.write(keypoints, force_keyframe=force_keyframe, base_number=base_number)
 
     def detect(self, rgb: Rgb) -> Keypoints:
         """Find a picture's keypoints, on the CPU, a batch of one.

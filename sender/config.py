@@ -83,6 +83,8 @@ class CodingConfig:
     header_extensions: bool = True
     """Send what is negotiated beside the pictures (send time and more): 12 bytes a packet. Without it the receiver
     judges the link less well."""
+    rest_fps: Annotated[float, _shown("FPS", "as many as ever")] = 0.0
+    """Least pictures a second while the face keeps still, such as 5: what the receiver shows is right already."""
     mode: Literal["auto", "keypoints", "video"] = "keypoints"
     """How pictures are sent: as keypoints, as conventional video (H.264), or as whichever looks better at what the link
     carries. With auto, what keypoints cannot show goes as video or, on a thin link, holds the last good picture."""
@@ -146,6 +148,7 @@ class SenderConfig:
             ("max-kbps", self.coding.max_kbps, 0, 10_000),
             ("repeats", self.coding.repeats, 0, 4),
             ("frames-per-packet", self.coding.frames_per_packet, 1, 4),
+            ("rest-fps", self.coding.rest_fps, 0, 120),
             ("crossover-kbps", self.coding.crossover_kbps, 1, 10_000),
             ("video-kbps", self.coding.video_kbps, 20, 4_000),
             ("references", self.coding.references, 0, 16),

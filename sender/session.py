@@ -88,6 +88,7 @@ class Session:
             repeats=self._config.coding.repeats,
             frames_per_packet=self._config.coding.frames_per_packet,
             header_extensions=self._config.coding.header_extensions,
+            rest_fps=self._config.coding.rest_fps,
             on_encoded=self._on_encoded,
             on_target_bitrate=self.director.note_report,
             choose_codec=lambda opaque: opaque.video_bps if isinstance(opaque, FramedPicture) else None,

@@ -44,6 +44,8 @@ class CallConfig:
     """Whether packets carry header extensions."""
     delay_s: float = 0.03
     """Of the link, one way."""
+    rest_fps: float = 0.0
+    """Least pictures a second of a face that keeps still; 0 sends every picture."""
     conceal: bool = True
     """Whether the receiver guesses frames that do not come in time."""
 
@@ -158,6 +160,7 @@ async def make_call(
         repeats=config.repeats,
         frames_per_packet=config.frames_per_packet,
         header_extensions=config.header_extensions,
+        rest_fps=config.rest_fps,
         conceal=config.conceal,
         on_encoded=on_encoded,
     )

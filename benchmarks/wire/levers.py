@@ -22,6 +22,7 @@ LEVERS = {
     "three frames a packet": CallConfig(header_extensions=False, frames_per_packet=3),
     "three frames a packet, nothing repeated": CallConfig(header_extensions=False, frames_per_packet=3, repeats=0),
     "four frames a packet, nothing repeated": CallConfig(header_extensions=False, frames_per_packet=4, repeats=0),
+    "5 a second at rest": CallConfig(header_extensions=False, rest_fps=5.0),
     "12.5 frames a second": CallConfig(header_extensions=False, fps=12.5),
 }
 

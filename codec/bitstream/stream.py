@@ -30,6 +30,8 @@ from codec.structs import CodedFrame, EncodedFrame, Keypoints
 MAX_FRAME_BYTES = 1024
 MAX_LOST_PACKETS = 15
 """After more lost packets in a row the bits of a frame's number no longer tell which it is: nothing is kept."""
+REST = 1.0
+"""Steps of the quantiser that a face at rest may be off by, in each coefficient."""
 _HALF = 1 << NUMBER_BITS >> 1
 
 
@@ -152,6 +154,19 @@ class StreamWriter:
         self._next_number = (number + 1) % NUM_NUMBERS
         shown = from_grid(self._sent[-1].state.values_N, self._config)
         return EncodedFrame(payload, number, sent.code.is_keyframe, shown)
+
+    def is_at_rest(self, keypoints: Keypoints) -> bool:
+        """Return whether a frame is what the receiver shows already, but for less than the quantiser's rounding.
+
+        Frames that wait for others to share a packet are not kept waiting.
+
+        Raises:
+            ConfigError: keypoints of another model.
+        """
+        if not self._sent or self._num_waiting:
+            return False
+        difference_N = to_grid(keypoints, self._config) - self._sent[-1].state.values_N
+        return bool(np.abs(self._priors.analysis_NN @ difference_N).max() < REST)
 
     def holds(self, number: int) -> bool:
         """Return whether a frame is still in the window, so that ``base_number`` may name it."""

@@ -40,7 +40,7 @@ from codec.rtc.square import square_rgb
 from codec.rtc.stats import FailureLog, KeyframeRequests
 from codec.rtc.switching import StreamCodec
 from codec.rtc.video import RateH264Encoder
-from codec.structs import CodedFrame, EncodedFrame
+from codec.structs import CodedFrame, EncodedFrame, Keypoints
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +100,7 @@ class EncoderAdapter(RtpEncoder):
         self._is_keyframe_due = False
         self._acknowledged: int | None = None
         self._target_bitrate = 0
+        self._last_timestamp: int | None = None
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -172,7 +173,12 @@ class EncoderAdapter(RtpEncoder):
         self._change(is_video=False)
         timestamp = _timestamp(frame)
         rgb = square_rgb(frame, self._plugin.model.config.image_size)
-        encoded = self._encoder.encode(rgb, force_keyframe=self._must_stand_alone(), base_number=self._acknowledged)
+        keypoints, must_stand_alone = self._encoder.detect(rgb), self._must_stand_alone()
+        if not must_stand_alone and self._may_rest(keypoints, timestamp):
+            self._plugin.stats.add(frames_at_rest=1)
+            return [], timestamp
+        self._last_timestamp = timestamp
+        encoded = self._encoder.write(keypoints, force_keyframe=must_stand_alone, base_number=self._acknowledged)
         payloads = pack_payload(encoded.payload) if encoded.payload else []
         self._is_keyframe_due = False
         self._plugin.stats.add(
@@ -180,6 +186,13 @@ class EncoderAdapter(RtpEncoder):
         )
         self._report(encoded, timestamp, frame.opaque)
         return payloads, timestamp
+
+    def _may_rest(self, keypoints: Keypoints, timestamp: int) -> bool:
+        """Return whether a face that keeps still needs no picture yet."""
+        rest_fps, last = self._plugin.rest_fps, self._last_timestamp
+        if rest_fps <= 0 or last is None or timestamp - last >= CLOCK_RATE_HZ / rest_fps:
+            return False
+        return self._encoder.writer.is_at_rest(keypoints)
 
     def _encode_video(self, frame: av.VideoFrame, bps: int) -> tuple[list[bytes], int]:
         self._change(is_video=True)

@@ -41,6 +41,7 @@ class Plugin:
         frames_per_packet: pictures that share a packet: fewer headers, more delay.
         header_extensions: whether packets carry what is negotiated beside them (send time and more, 12 bytes); the
             peer's estimate of the bandwidth is coarser without.
+        rest_fps: least pictures a second of a face that keeps still; 0 sends every picture.
         conceal: whether a receiver guesses frames that do not come in time (see ``codec.rtc.conceal``).
         on_encoded: called in the encoding thread with each coded frame, its timestamp (1/90000 s) and the ``opaque``
             of the frame that was coded.
@@ -64,6 +65,7 @@ class Plugin:
         frames_per_packet: int = 1,
         header_extensions: bool = True,
         conceal: bool = True,
+        rest_fps: float = 0.0,
         on_encoded: OnEncoded | None = None,
         on_target_bitrate: OnTargetBitrate | None = None,
         choose_codec: ChooseCodec | None = None,
@@ -75,6 +77,7 @@ class Plugin:
         self.frames_per_packet = frames_per_packet
         self.header_extensions = header_extensions
         self.conceal = conceal
+        self.rest_fps = rest_fps
         self.on_encoded = on_encoded
         self.on_target_bitrate = on_target_bitrate
         self.choose_codec = choose_codec

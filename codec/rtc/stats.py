@@ -32,6 +32,8 @@ class PluginCounts:
     """Frames handed to RTP as conventional video."""
     video_bytes_sent: int = 0
     """Bytes of their payloads, headers not counted."""
+    frames_at_rest: int = 0
+    """Frames left out because the face kept still."""
     encode_failures: int = 0
     """Frames that could not be encoded and were left out."""
     frames_received: int = 0

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import fractions
+import queue
 import threading
 
 import av
 import numpy as np
 import pytest
+import torch
 from aiortc.jitterbuffer import JitterFrame
 from av.frame import Frame
 
@@ -16,7 +18,7 @@ from codec.frames import Rgb, frame_from_rgb
 from codec.rtc import Plugin, ReceivedFrame, square_rgb
 from codec.rtc.adapters import DecoderAdapter, EncoderAdapter
 from codec.rtc.payload import MAX_PAYLOAD_BYTES, RtpPayload
-from codec.structs import EncodedFrame
+from codec.structs import EncodedFrame, Keypoints
 
 TIMEOUT_S = 20.0
 
@@ -27,6 +29,7 @@ class Receiver:
     def __init__(self, plugin: Plugin) -> None:
         self.plugin = plugin
         self.frames: list[av.VideoFrame] = []
+        self.guesses: queue.Queue[ReceivedFrame] = queue.Queue()
         self.num_requests = 0
         self.acknowledged: list[int] = []
         self.adapter = DecoderAdapter(plugin, self._request, self._deliver, self.acknowledged.append)
@@ -36,6 +39,9 @@ class Receiver:
         self.num_requests += 1
 
     def _deliver(self, frame: av.VideoFrame) -> None:
+        if isinstance(frame.opaque, ReceivedFrame) and frame.opaque.coded.is_concealed:
+            self.guesses.put(frame.opaque)
+            return
         self.frames.append(frame)
         self._delivered.release()
 
@@ -140,7 +146,7 @@ def test_a_failing_encoder_is_followed_by_a_keyframe(
     frame = frame_of(noise(64, 64))
     assert sender.encode(frame)[0]
     with monkeypatch.context() as patch:
-        patch.setattr(PatchedEncoder, "encode", lambda *_, **__: 1 // 0)
+        patch.setattr(PatchedEncoder, "write", lambda *_, **__: 1 // 0)
         assert [sender.encode(frame, force_keyframe=True) for _ in range(3)] == [([], 0)] * 3
     assert sender.encode(frame)[0]
     counts = plugin.stats.snapshot()
@@ -279,6 +285,48 @@ def test_pictures_share_a_packet(tiny_model: Model) -> None:
     assert receiver.numbers == [(i, 3000 * i) for i in range(10)]
     counts = plugin.stats.snapshot()
     assert (counts.frames_sent, counts.frames_received, counts.frames_recovered) == (10, 10, 0)
+
+
+def test_a_frame_that_does_not_come_is_guessed_for_its_time(tiny_model: Model) -> None:
+    plugin = Plugin(tiny_model, pictures="deferred")
+    sender, receiver = EncoderAdapter(plugin), Receiver(plugin)
+    for index in range(3):
+        [payload], timestamp = sender.encode(frame_of(np.roll(noise(64, 64), index, axis=0), pts=index))
+        receiver.feed(payload, timestamp)
+    guesses = [receiver.guesses.get(timeout=TIMEOUT_S) for _ in range(3)]
+    assert [(guess.coded.number, guess.pts) for guess in guesses] == [(3, 9000), (4, 12000), (5, 15000)]
+    assert all(guess.coded.base == 2 for guess in guesses)
+    assert plugin.stats.snapshot().frames_concealed >= 3
+    receiver.adapter.close()
+
+
+def test_nothing_is_guessed_where_that_is_not_wanted(tiny_model: Model) -> None:
+    plugin = Plugin(tiny_model, pictures="deferred", conceal=False)
+    sender, receiver = EncoderAdapter(plugin), Receiver(plugin)
+    for index in range(3):
+        [payload], timestamp = sender.encode(frame_of(np.roll(noise(64, 64), index, axis=0), pts=index))
+        receiver.feed(payload, timestamp)
+    assert not any(thread.name == "warpcall-concealer" for thread in threading.enumerate() if thread.is_alive())
+    assert receiver.guesses.empty()
+
+
+def test_a_face_at_rest_is_sent_now_and_then(tiny_model: Model) -> None:
+    plugin = Plugin(tiny_model, pictures="deferred", rest_fps=10)
+    sender = EncoderAdapter(plugin)
+    still = [len(sender.encode(frame_of(noise(64, 64), pts=index))[0]) for index in range(9)]
+    assert still == [1, 0, 0, 1, 0, 0, 1, 0, 0]
+    assert len(sender.encode(frame_of(255 - noise(64, 64), pts=9), force_keyframe=True)[0]) == 1
+    assert plugin.stats.snapshot().frames_at_rest == 6
+
+
+def test_a_face_that_moves_is_not_at_rest(tiny_model: Model) -> None:
+    writer = Encoder(tiny_model).writer
+    locations, strengths = torch.zeros(1, 20, 2), torch.full((1, 20), 0.5)
+    assert not writer.is_at_rest(Keypoints(locations, strengths))
+    writer.write(Keypoints(locations, strengths))
+    writer.write(Keypoints(locations, strengths))
+    assert writer.is_at_rest(Keypoints(locations, strengths))
+    assert not writer.is_at_rest(Keypoints(locations + 0.1, strengths))
 
 
 def test_bytes_that_came_another_way_are_refused(tiny_model: Model, messages: list[EncodedFrame]) -> None:
