@@ -17,6 +17,8 @@ from training.discriminator import Judgement
 from training.spline import ThinPlateSpline
 
 FACE_VARIANCE = 0.005
+EDGE = 0.98
+"""Landmarks outside of the picture are taught at this distance from its middle: a detector cannot point outside."""
 
 
 def discriminator_loss(real: list[Judgement], made: list[Judgement]) -> Tensor:
@@ -64,7 +66,8 @@ def landmark_loss(locations_BKC: Tensor, landmarks_BLC: Tensor, num_known: float
     """
     num_landmarks = landmarks_BLC.shape[1]
     known_BLC = torch.isfinite(landmarks_BLC)
-    distance_BLC = (locations_BKC[:, :num_landmarks] - landmarks_BLC.nan_to_num()).abs()
+    wanted_BLC = landmarks_BLC.nan_to_num().clamp(-EDGE, EDGE)
+    distance_BLC = (locations_BKC[:, :num_landmarks] - wanted_BLC).abs()
     return (distance_BLC * known_BLC).sum() / max(num_known, 1.0)
 
 

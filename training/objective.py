@@ -14,6 +14,7 @@ from training.config import TrainConfig
 from training.discriminator import Judgement
 from training.evaluate.metrics.lpips import Lpips
 from training.feed import Batch
+from training.landmarks import NUM_LANDMARKS
 from training.losses import (
     equivariance_loss,
     face_weight,
@@ -67,10 +68,10 @@ class Objective:
 
     def pixel_weight(self, batch: Batch, made: Reconstructed) -> Tensor | float:
         """Return how much each pixel weighs: more at the keypoints that sit on the face."""
-        num_taught = self.num_taught(batch)
-        if not num_taught or not self.weights.face_emphasis:
+        num_facial = min(self.num_taught(batch), NUM_LANDMARKS)
+        if not num_facial or not self.weights.face_emphasis:
             return 1.0
-        taught_BKC = made.keypoints.locations_BKC[: len(batch.driving_BCHW), :num_taught].detach()
+        taught_BKC = made.keypoints.locations_BKC[: len(batch.driving_BCHW), :num_facial].detach()
         return face_weight(taught_BKC, batch.driving_BCHW.shape[-1], self.weights.face_emphasis)
 
     def num_taught(self, batch: Batch) -> int:

@@ -93,15 +93,14 @@ def ablation_no_extra() -> TrainConfig:
     return ablated(talkinghead_256(), "residual", "ablation-no-extra")
 
 
-TAUGHT_LOSSES = LossWeights(perceptual=0.5, lpips=20.0, equivariance=0.0, landmarks=0.0, spread=0.0)
-"""Of networks whose keypoints are taught already."""
+COMPACT_LOSSES = LossWeights(perceptual=0.5, lpips=20.0, spread=0.0)
 
 
 def compact(name: str, codec: CodecConfig, picture_size: int, perceptual_size: int) -> TrainConfig:
     """Return what the legs of the embedded default have in common.
 
-    Detector and matte network stay as ``python -m training teach`` left them: labels teach them faster and better than
-    pictures. Few samples are moved as the sender's crop moves, for what is behind the speaker stands still in most
+    The matte network stays as ``python -m training teach`` left it: labels teach it faster and better than pictures.
+    Few samples are moved as the sender's crop moves, for what is behind the speaker stands still in most
     calls.
     """
     return TrainConfig(
@@ -113,11 +112,11 @@ def compact(name: str, codec: CodecConfig, picture_size: int, perceptual_size: i
         crop_jitter_share=0.15,
         num_references=(1, 3),
         learning_rate=3e-4,
-        learning_rate_factors=(("detector.", 0.0), ("matte_network.", 0.0), ("value_encoder.", 2.0)),
+        learning_rate_factors=(("matte_network.", 0.0), ("value_encoder.", 2.0)),
         face_keypoints=18,
         steps=100_000,
         decay_steps=2_000,
-        losses=TAUGHT_LOSSES,
+        losses=COMPACT_LOSSES,
     )
 
 
@@ -159,7 +158,7 @@ def personalise() -> TrainConfig:
         decay_steps=150,
         ema_halflife_steps=30.0,
         mirror=False,
-        losses=dataclasses.replace(TAUGHT_LOSSES, lpips=0.0, perceptual=2.0),
+        losses=LossWeights(perceptual=2.0, equivariance=0.0, landmarks=0.0, spread=0.0),
     )
 
 

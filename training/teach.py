@@ -35,14 +35,13 @@ from codec.structs import Keypoints
 from training.config import TrainConfig
 from training.dataset import FrameStore, Points
 from training.jitter import MIRRORED
+from training.losses import landmark_loss
 from training.optimiser import AverageWeights
 from training.sampler import Sampler
 
 logger = logging.getLogger(__name__)
 
 PICTURE_SIZE = 128
-EDGE = 0.98
-"""Landmarks outside of the picture are taught at this distance from its middle: a detector cannot point outside."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +135,7 @@ class Lessons:
         moved_BLC = torch.where(mirrored_B11, moved_BLC[:, list(MIRRORED[: moved_BLC.shape[1]])], moved_BLC)
         colours = torch.from_numpy(random.normal(0, 1, (3, config.batch_size, 1, 1, 1))).float()
         images_BCHW = recolour(sample(images_BCHW, grid_BHWC), *colours).contiguous(memory_format=torch.channels_last)
-        return Lesson(images_BCHW, moved_BLC.clamp(-EDGE, EDGE), mattes_BCHW)
+        return Lesson(images_BCHW, moved_BLC, mattes_BCHW)
 
     def _frames(self, random: np.random.Generator) -> npt.NDArray[np.int64]:
         sampler = self.sampler
@@ -212,12 +211,11 @@ class Teacher:
     def losses(self, lesson: Lesson) -> dict[str, Tensor]:
         """Compare keypoints with landmarks, strengths with those of before, mattes with their labels."""
         found, wanted_BLC = self.generator.detect(lesson.images_BCHW), lesson.landmarks_BLC
-        known_BLC = torch.isfinite(wanted_BLC)
-        distance_BLC = (found.locations_BKC[:, : wanted_BLC.shape[1]].float() - wanted_BLC.nan_to_num()).abs()
+        num_known = float(torch.isfinite(wanted_BLC).sum())
         with torch.no_grad():
             strengths_BK = self.before(lesson.images_BCHW).strengths_BK
         losses = {
-            "landmarks": 20 * (distance_BLC * known_BLC).sum() / known_BLC.sum().clamp(min=1),
+            "landmarks": 20 * landmark_loss(found.locations_BKC.float(), wanted_BLC, num_known),
             "strengths": self.config.strength * (found.strengths_BK - strengths_BK).abs().mean(),
         }
         if lesson.mattes_BCHW is not None and len(self.taught) > 1:

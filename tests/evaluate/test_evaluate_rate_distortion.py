@@ -15,7 +15,7 @@ from codec.bitstream.picture import encode_picture
 from codec.errors import TrainingError
 from training.evaluate import __main__, rate_distortion
 from training.evaluate.__main__ import main
-from training.evaluate.clips import Frames
+from training.evaluate.clips import Frames, file_sha256
 from training.evaluate.config import RateDistortionConfig
 from training.evaluate.ffmpeg import FFmpeg
 from training.evaluate.measure import Bench
@@ -58,7 +58,8 @@ class NoFaces:
 def config(clips: Path, **settings: Any) -> RateDistortionConfig:
     folder = clips.parent
     defaults: dict[str, Any] = {"references": (1, 2), "rates": (4, 8), "scales": (1,), "every": 1, "offline": False}
-    return RateDistortionConfig(clips=clips, out=folder / "rd", cache=folder / "cache", **(defaults | settings))
+    defaults["cache"] = folder / "cache"
+    return RateDistortionConfig(clips=clips, out=folder / "rd", **(defaults | settings))
 
 
 @pytest.fixture
@@ -133,6 +134,36 @@ def test_a_coded_clip_is_not_coded_twice(clip: Path, tiny_model: Model, lpips: L
     assert second.asked == []
     RateDistortion(config(clip.parent, rates=(8, 12)), tiny_model, bench, ffmpeg, (second,)).row(clip, print)
     assert second.asked == [("realtime", 1, 12)]
+
+
+def test_peers_are_taken_from_an_earlier_result(clip: Path, tiny_model: Model, lpips: Lpips, ffmpeg: FFmpeg) -> None:
+    def run(peer: DarkeningPeer, **settings: Any) -> list[dict[str, Any]]:
+        measured = RateDistortion(config(clip.parent, **settings), tiny_model, Bench(lpips, None), ffmpeg, (peer,))
+        points: list[dict[str, Any]] = measured.row(clip, print)["points"]
+        return points
+
+    first, second = DarkeningPeer(), DarkeningPeer()
+    points, path = run(first), clip.parent / "rd.json"
+    result = {
+        "settings": {"seconds": 6.0, "every": 1, "references": [1, 2], "slow_every": 5},
+        "metric_weights": {name: {"sha256": source.sha256} for name, source in Bench(lpips, None).sources.items()},
+        "clips": {"a.mp4": {"sha256": file_sha256(clip), "points": points}, "b.mp4": "has no face"},
+    }
+    path.write_text(json.dumps(result))
+    other = clip.parent / "other"
+    assert run(second, peers_from=path, cache=other) == points
+    assert second.asked == []
+    run(second, peers_from=path, cache=clip.parent / "third", rates=(4, 20))
+    assert second.asked == [("realtime", 1, 20)]
+    with pytest.raises(TrainingError, match=r"was made with every 1, not 2"):
+        run(second, peers_from=path, every=2)
+    result["metric_weights"] = {}
+    path.write_text(json.dumps(result))
+    with pytest.raises(TrainingError, match=r"was made with other weights of lpips_alex, or without it"):
+        run(second, peers_from=path)
+    path.write_text("[]")
+    with pytest.raises(TrainingError, match=r"is not a result of rd"):
+        run(second, peers_from=path)
 
 
 def test_a_clip_without_a_face(clip: Path, tiny_model: Model, lpips: Lpips, ffmpeg: FFmpeg) -> None:

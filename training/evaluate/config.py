@@ -180,6 +180,8 @@ class RateDistortionConfig:
     """Numbers of reference pictures to measure ours with."""
     peers: Peers = PEER_NAMES
     """Codecs to compare with."""
+    peers_from: Path | None = None
+    """Earlier rd.json, from which the peers' points are taken where it has them: only ours are measured anew."""
     rates: Rates = (4, 8, 12, 20, 35, 65, 120)
     """Bitrates that the peers are asked for, kbit/s of payload; what they make of it is measured."""
     scales: Counts = (1, 2)

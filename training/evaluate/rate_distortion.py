@@ -34,6 +34,8 @@ from training.evaluate.clips import (
     scored_positions,
 )
 from training.evaluate.config import RateDistortionConfig
+from training.evaluate.earlier import SETTINGS as EARLIER_SETTINGS
+from training.evaluate.earlier import EarlierPeers
 from training.evaluate.ffmpeg import FFmpeg, find_ffmpeg
 from training.evaluate.ladder import rungs
 from training.evaluate.measure import Bench, Look
@@ -80,6 +82,12 @@ class RateDistortion:
         self.config, self.model, self.bench, self.ffmpeg, self.peers = config, model, bench, ffmpeg, peers
         self.results = ResultCache(config.cache or default_folder())
         self.features = FeatureStore(config.cache or default_folder())
+        self.earlier: EarlierPeers | None = None
+        if config.peers_from is not None:
+            weights = {name: source.sha256 for name, source in bench.sources.items()}
+            settings = {name: getattr(config, name) for name in EARLIER_SETTINGS}
+            settings["references"] = list(config.references)
+            self.earlier = EarlierPeers(config.peers_from, settings, weights)
 
     def row(self, path: Path, on_frames: OnFrames, coder: str | None = None) -> Row:
         """Return the points of one clip, of all coders or one; each is kept as soon as it is measured.
@@ -92,10 +100,12 @@ class RateDistortion:
         size = self.model.config.image_size
         rates: ClipRates | None = None
         points: list[Point] = []
-        for name, key, job in self._jobs(sha256, size):
+        for name, who, key, job in self._jobs(sha256, size):
             if coder not in (None, name):
                 continue
             found = self.results.load(key)
+            if found is None and self.earlier is not None and name != OURS:
+                found = self.earlier.points(sha256, who)
             if found is None or not self.features.holds(found):
                 rates = rates or ClipRates(self, read_clip(path, size))
                 found = job(rates)
@@ -104,11 +114,12 @@ class RateDistortion:
             points.extend(found)
         return {"sha256": sha256, "points": points}
 
-    def _jobs(self, clip_sha256: str, size: int) -> Iterator[tuple[str, dict[str, Any], Job]]:
-        yield OURS, self.ours_key(clip_sha256), ClipRates.ours
+    def _jobs(self, clip_sha256: str, size: int) -> Iterator[tuple[str, Point, dict[str, Any], Job]]:
+        yield OURS, {"coder": OURS}, self.ours_key(clip_sha256), ClipRates.ours
         for peer, setting, rung in self._plan(size):
             job = partial(ClipRates.peer, peer=peer, setting=setting, rung=rung)
-            yield peer.name, self._peer_key(clip_sha256, peer, setting, rung), job
+            who = who_of(peer, setting, rung, size)
+            yield peer.name, who, self._peer_key(clip_sha256, peer, setting, rung), job
 
     def _plan(self, size: int) -> Iterator[tuple[Peer, Setting, Rung]]:
         settings = SETTINGS if self.config.offline else SETTINGS[:1]
@@ -139,6 +150,12 @@ class RateDistortion:
     def _peer_key(self, clip_sha256: str, peer: Peer, setting: Setting, rung: Rung) -> dict[str, Any]:
         how = {"options": peer.mode(setting).options, "ffmpeg": self.ffmpeg.version(), **asdict(rung)}
         return {**self._key(clip_sha256), "peer": peer.name, "setting": setting, **how}
+
+
+def who_of(peer: Peer, setting: Setting, rung: Rung, size: int) -> Point:
+    """Return what tells a peer's point from its others."""
+    side, target = coded_side(size, rung.scale), f"{rung.target} {peer.mode(setting).unit}"
+    return {"coder": peer.name, "setting": setting, "size": side, "target": target}
 
 
 class ClipRates:
@@ -222,8 +239,7 @@ class ClipRates:
 
     def peer(self, peer: Peer, setting: Setting, rung: Rung) -> list[Point]:
         """Return the point of a peer at one setting, size and rate, or the reason why there is none."""
-        who: Point = {"coder": peer.name, "setting": setting, "size": coded_side(self.size, rung.scale)}
-        who["target"] = f"{rung.target} {peer.mode(setting).unit}"
+        who = who_of(peer, setting, rung, self.size)
         try:
             sent = peer.send(self.ffmpeg, self.clip.frames_NSS3, self.clip.fps, setting, rung)
         except TrainingError as error:
