@@ -73,8 +73,9 @@ class Learner:
         torch.manual_seed(config.seed)
         self._build_generator(begins)
         self._build_discriminator()
+        perceptual = self._perceptual()
         lpips = load_lpips(run.loss_weights, device) if config.losses.lpips else None
-        self.objective = Objective(config, self._perceptual(), lpips)
+        self.objective = Objective(config, perceptual, lpips)
 
     def _build_generator(self, begins: bool) -> None:
         config, run = self.config, self.run_config

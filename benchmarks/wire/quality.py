@@ -15,8 +15,8 @@ import torch
 
 from benchmarks.wire.designs import keypoints_at
 from codec import Decoder, Model
-from codec.bitstream.choose import choose_frame, choose_keyframe
-from codec.bitstream.priors import GRID_BITS
+from codec.bitstream.choose import TRADE, choose_frame, choose_keyframe
+from codec.bitstream.priors import GRID_BITS, Priors
 from codec.frames import image_from_rgb, rgb_from_image
 from codec.structs import Integers
 from training.evaluate.clips import Clip, reference_positions
@@ -27,6 +27,7 @@ from training.tracks import Track
 
 NUM_REFERENCES = 3
 TRADES = (0.0, 0.06, 0.13, 0.25, 0.5)
+STEPS = (0.5, 0.75, 1.5, 2.0)
 ROUNDINGS = ((10, 8), (9, 5), (8, 5), (7, 5), (9, 3))
 
 
@@ -53,16 +54,22 @@ def rounded(track: Track, location_bits: int, strength_bits: int) -> Track:
     return (((np.floor(unit_FK3 * levels) + 0.5) / levels) * scale + offset).astype(np.float32)
 
 
-def coded(track: Track, model: Model, trade: float) -> Track:
+def coded(track: Track, priors: Priors, trade: float) -> Track:
     """Return a track as the receiver gets it from the shipped encoder, at some trade of distortion against bits."""
     grid_FN = to_grid(track)
-    _, state = choose_keyframe(grid_FN[0], model.priors, trade)
+    _, state = choose_keyframe(grid_FN[0], priors, trade)
     values: list[Integers] = [state.values_N]
     for grid_N in grid_FN[1:]:
-        _, _, state = choose_frame(grid_N, state, 1, model.priors, trade)
+        _, _, state = choose_frame(grid_N, state, 1, priors, trade)
         values.append(state.values_N)
     unit_FK3 = ((np.array(values) + 0.5) / (1 << GRID_BITS)).reshape(track.shape)
     return (unit_FK3 * [2, 2, 1] - [1, 1, 0]).astype(np.float32)
+
+
+def at_step(priors: Priors, factor: float) -> Priors:
+    """Return priors with another step of the quantiser; their tables, which fit the old one, tell bits less well."""
+    bases = {name: np.round(factor * getattr(priors, name)).astype(np.int32) for name in ("basis_NN", "key_basis_NN")}
+    return dataclasses.replace(priors, **bases)
 
 
 def variants(track: Track, model: Model) -> Iterator[tuple[str, Track]]:
@@ -71,7 +78,9 @@ def variants(track: Track, model: Model) -> Iterator[tuple[str, Track]]:
     for location_bits, strength_bits in ROUNDINGS:
         yield f"{location_bits} and {strength_bits} bits", rounded(track, location_bits, strength_bits)
     for trade in TRADES:
-        yield f"coded, trade {trade:g}", coded(track, model, trade)
+        yield f"coded, trade {trade:g}", coded(track, model.priors, trade)
+    for factor in STEPS:
+        yield f"coded, {factor:g} of the step", coded(track, at_step(model.priors, factor), TRADE)
 
 
 def qualities(

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from codec import Model
+from codec.bitstream.priors import load_priors
 from codec.errors import ConfigError
+from codec.model.weights import load_weights, save_weights
 from training.__main__ import main
 from training.recipes import RECIPES, recipe
 
@@ -83,3 +86,31 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_clips_are_read(
     out = tmp_path / "file" / "a.priors.safetensors"
     assert main(["priors", "--clips", str(tmp_path / "nowhere"), "--out", str(out)]) == 1
     assert capsys.readouterr().err == f"training: {out.parent} cannot be made: File exists\n"
+
+
+def test_teach_begins_anew_or_from_weights(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    small = ["--learning.steps", "1", "--learning.batch-size", "2", "--learning.matte-batch-size", "1"]
+    assert main(["teach", "--frames", str(store), "--out", str(first), *small]) == 0
+    assert main(["teach", "--frames", str(store), "--out", str(second), "--init", str(first), *small]) == 0
+    assert capsys.readouterr().out.startswith("step 1, landmarks ")
+    assert load_weights(second)[1].name == "compact-256"
+    assert "init_sha256" in json.loads(second.with_suffix(".json").read_text())["provenance"]
+
+
+def test_priors_learn_what_errors_cost(
+    clips: Path, lpips_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_model: Model
+) -> None:
+    weights, out = tmp_path / "tiny.safetensors", tmp_path / "tiny.priors.safetensors"
+    save_weights(weights, tiny_model.generator.state_dict(), tiny_model.config, {})
+    words = ["priors", "--clips", str(clips), "--out", str(out), "--weights", str(weights), "--learning.rounds", "1"]
+    words += ["--loss-weights", str(lpips_folder), "--limit", "2", "--sensitivity-clips", "1"]
+    (clips / "broken-1.mp4").rename(tmp_path / "broken-1.mp4")
+    try:
+        assert main(words) == 0
+        assert main([*words[:-1], "0"]) == 0
+    finally:
+        (tmp_path / "broken-1.mp4").rename(clips / "broken-1.mp4")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if ": priors " in line]
+    assert len({words[-4] for words in lines}) == 2
+    assert load_priors(out).num_keypoints == 20
