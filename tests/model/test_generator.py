@@ -47,7 +47,9 @@ def test_an_untrained_compact_network_repeats_its_reference(tiny_config: CodecCo
     keypoints = generator.detect(image)
     generated = generator(keypoints, generator.combine([generator.encode_reference(image, keypoints)]))
     assert generated.warped_BCHW is not None
-    assert (generated.warped_BCHW - image).abs().max() < 0.05
+    difference = (generated.warped_BCHW[:, :3] - image).abs()
+    assert difference.mean() < 0.005
+    assert difference.max() < 0.1  # under a half-transparent matte the background is filled in
     assert (generated.image_BCHW - image).abs().mean() < 0.05
 
 
