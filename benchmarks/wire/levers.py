@@ -47,7 +47,7 @@ def levers_table(clip: Clip, model: Model, on_call: Callable[[], None]) -> dict[
             "header_bytes_per_packet": rtp.wire_bytes / rtp.packets - float(np.mean(record.payload_bytes)),
             "video_wire_kbps": 8e-3 * rtp.wire_bytes / record.duration_s,
             "rtcp_wire_kbps": 8e-3 * rtcp.wire_bytes / record.duration_s,
-            "frames_shown_per_s": len(record.arrived) / record.duration_s,
+            "frames_shown_per_s": len(record.arrived.keys() & record.sent_s.keys()) / record.duration_s,
             "added_ms_p50": 1000 * float(np.percentile(lateness, 50)),
             "added_ms_p95": 1000 * float(np.percentile(lateness, 95)),
         }

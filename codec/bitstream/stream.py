@@ -30,8 +30,9 @@ from codec.structs import CodedFrame, EncodedFrame, Keypoints
 MAX_FRAME_BYTES = 1024
 MAX_LOST_PACKETS = 15
 """After more lost packets in a row the bits of a frame's number no longer tell which it is: nothing is kept."""
-REST = 1.0
-"""Steps of the quantiser that a face at rest may be off by, in each coefficient."""
+REST = 2.0
+"""Steps of the quantiser that a face at rest may be off by, in each coefficient: of sixteen clips three hardly move, and
+there 36 to 88% of the frames are within two steps of the one before, but 10 to 36% within one."""
 _HALF = 1 << NUMBER_BITS >> 1
 
 
@@ -156,7 +157,7 @@ class StreamWriter:
         return EncodedFrame(payload, number, sent.code.is_keyframe, shown)
 
     def is_at_rest(self, keypoints: Keypoints) -> bool:
-        """Return whether a frame is what the receiver shows already, but for less than the quantiser's rounding.
+        """Return whether a frame is what the receiver shows already, but for a little more than rounding.
 
         Frames that wait for others to share a packet are not kept waiting.
 
