@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from codec import Model
 from codec.bitstream.priors import load_priors
@@ -99,8 +100,14 @@ def test_teach_begins_anew_or_from_weights(store: Path, tmp_path: Path, capsys: 
 
 
 def test_priors_learn_what_errors_cost(
-    clips: Path, lpips_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_model: Model
+    clips: Path,
+    lpips_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_model: Model,
 ) -> None:
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)  # other tests compare with processes of their own
     weights, out = tmp_path / "tiny.safetensors", tmp_path / "tiny.priors.safetensors"
     save_weights(weights, tiny_model.generator.state_dict(), tiny_model.config, {})
     words = ["priors", "--clips", str(clips), "--out", str(out), "--weights", str(weights), "--learning.rounds", "1"]
