@@ -34,7 +34,8 @@ import os, pickle, signal, sys
 import torch
 from training.trainer import Trainer
 
-config, run = pickle.load(open(sys.argv[1], "rb"))
+config, run, num_threads = pickle.load(open(sys.argv[1], "rb"))
+torch.set_num_threads(num_threads)  # sums depend on it in their last digits
 trainer = Trainer(config, run, torch.device("cpu"))
 learn = trainer.learner.train_step
 
@@ -54,7 +55,7 @@ def test_a_killed_run_goes_on_with_the_losses_of_an_unbroken_one(
     config: TrainConfig, run: RunConfig, train: Train, tmp_path: Path
 ) -> None:
     whole = train(config, dataclasses.replace(run, out=tmp_path / "whole"))
-    (tmp_path / "settings").write_bytes(pickle.dumps((config, run)))
+    (tmp_path / "settings").write_bytes(pickle.dumps((config, run, torch.get_num_threads())))
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "settings")], stderr=subprocess.DEVNULL)
     assert killed.returncode == -signal.SIGKILL
     before = (run.out / "stats.jsonl").read_text().splitlines()
