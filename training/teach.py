@@ -2,9 +2,10 @@
 
     frames.npy, landmarks.npy, mattes.npy -> turned, moved, recoloured pictures -> detector, matte network -> weights
 
-A step of this costs a fiftieth of one that rebuilds pictures: detector and matte see 64x64 and 128x128 pixels, and
-nothing else runs. Strengths, which have no label, are held where they were. The labels come from ``training.landmarks``
-or, with shoulders and mattes, from ``tools/label_people.py``.
+A picture of this costs about a twenty-fifth of one that is rebuilt at 256x256 (0.27 s for 32 of them, 0.9 s for 4, on
+two CPU cores): detector and matte see 64x64 and 128x128 pixels, and nothing else runs. Strengths, which have no label,
+are held where they were. The labels come from ``training.landmarks`` or, with shoulders and mattes, from
+``tools/label_people.py``.
 
 Shape legend: B batch, F frames, L landmarks, C channels or (x, y), H height, W width.
 """
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,8 +38,6 @@ from training.jitter import MIRRORED
 from training.losses import landmark_loss
 from training.optimiser import AverageWeights
 from training.sampler import Sampler
-
-logger = logging.getLogger(__name__)
 
 PICTURE_SIZE = 128
 

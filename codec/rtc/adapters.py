@@ -190,8 +190,8 @@ class EncoderAdapter(RtpEncoder):
     def _may_rest(self, keypoints: Keypoints, timestamp: int) -> bool:
         """Return whether a face that keeps still needs no picture yet."""
         rest_fps, last = self._plugin.rest_fps, self._last_timestamp
-        if rest_fps <= 0 or last is None or timestamp - last >= CLOCK_RATE_HZ / rest_fps:
-            return False
+        if rest_fps <= 0 or last is None or not 0 <= timestamp - last < CLOCK_RATE_HZ / rest_fps:
+            return False  # due again, or the clock of the source began anew
         return self._encoder.writer.is_at_rest(keypoints)
 
     def _encode_video(self, frame: av.VideoFrame, bps: int) -> tuple[list[bytes], int]:

@@ -316,6 +316,7 @@ def test_a_face_at_rest_is_sent_now_and_then(tiny_model: Model) -> None:
     sender = EncoderAdapter(plugin)
     still = [len(sender.encode(frame_of(noise(64, 64), pts=index))[0]) for index in range(9)]
     assert still == [1, 0, 0, 1, 0, 0, 1, 0, 0]
+    assert len(sender.encode(frame_of(noise(64, 64), pts=0))[0]) == 1
     assert len(sender.encode(frame_of(255 - noise(64, 64), pts=9), force_keyframe=True)[0]) == 1
     assert plugin.stats.snapshot().frames_at_rest == 6
 
