@@ -65,12 +65,21 @@ def random_model(config: CodecConfig, seed: int = 0, device: str = "cpu") -> Mod
     return Model(generator, config, identity, chosen, generic_priors(config.num_keypoints))
 
 
+def default_priors(config: CodecConfig) -> Priors:
+    """Return the priors of models without a file of their own.
+
+    Raises:
+        WeightsError: the embedded file cannot be read.
+    """
+    if config.anchored_keypoints and config.num_keypoints == len(FACE_ANCHORS):
+        return load_priors(EMBEDDED.with_suffix(".priors.safetensors"))  # another detector's, same places on a face
+    return generic_priors(config.num_keypoints)
+
+
 def _priors_beside(path: Path, config: CodecConfig) -> Priors:
     priors_path = path.with_suffix(".priors.safetensors")
-    if not priors_path.exists() and config.anchored_keypoints and config.num_keypoints == len(FACE_ANCHORS):
-        priors_path = EMBEDDED.with_suffix(".priors.safetensors")  # another detector's, of the same places on a face
     if not priors_path.exists():
-        return generic_priors(config.num_keypoints)
+        return default_priors(config)
     priors = load_priors(priors_path)
     if priors.num_keypoints != config.num_keypoints:
         raise WeightsError(

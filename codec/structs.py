@@ -59,6 +59,7 @@ class CodedFrame:
         keypoints: the frame's quantised keypoints (already reconstructed, never differences).
         is_repeated: whether its message repeats it because its own may have been lost.
         is_concealed: whether the receiver guessed it, because it did not come in time.
+        is_interpolated: whether its message leaves it to the frames around it.
     """
 
     number: int
@@ -66,6 +67,7 @@ class CodedFrame:
     keypoints: QuantisedKeypoints
     is_repeated: bool = False
     is_concealed: bool = False
+    is_interpolated: bool = False
 
     @property
     def is_keyframe(self) -> bool:
@@ -81,7 +83,7 @@ class EncodedFrame:
         payload: bytes of the message, one RTP payload.
         number: frame counter modulo 2**16.
         is_keyframe: whether the payload can be decoded on its own.
-        keypoints: the quantised keypoints that the payload carries.
+        keypoints: the quantised keypoints that the payload carries; without payload those that it may carry.
     """
 
     payload: bytes

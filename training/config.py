@@ -88,6 +88,8 @@ class TrainConfig:
     """Share of the references' keys hidden from the attention (key/value dropout)."""
     quantise: bool = True
     """Whether the generator sees keypoints as the receiver gets them, rounded to the bitstream's steps."""
+    coding_noise: float = 0.0
+    """Standard deviation of noise on the driving keypoints, in steps of the bitstream's quantiser: what coding does."""
     crop_jitter_share: float = 0.5
     """Share of samples whose pictures are each moved and scaled a little, as the sender's crop does."""
     mirror: bool = True
@@ -125,6 +127,7 @@ class TrainConfig:
         if (self.steps is None or self.steps < 1) and (self.epochs is None or self.epochs < 1):
             raise ConfigError(f"steps is {self.steps} and epochs {self.epochs}; one of them must be positive")
         for name, low, high in (
+            ("coding_noise", 0, 4),
             ("crop_jitter_share", 0, 1),
             ("perceptual_crop_share", 0, 1),
             ("drop_at", 0, 1),

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from codec.loading import default_priors
 from codec.model.generator import Generator
 from training.checkpoint import at_size, load_initial
 from training.config import RunConfig, TrainConfig
@@ -28,7 +29,7 @@ from training.losses import discriminator_loss
 from training.objective import Objective
 from training.optimiser import AverageWeights, adam, parameter_groups, set_learning_rate, train_mode
 from training.perceptual import PerceptualLoss, VggFeatures, load_vgg
-from training.reconstruction import Reconstructed, Reconstruction
+from training.reconstruction import Reconstructed, Reconstruction, coding_errors
 from training.sampler import step_generator
 from training.spline import ThinPlateSpline
 
@@ -76,6 +77,7 @@ class Learner:
         perceptual = self._perceptual()
         lpips = load_lpips(run.loss_weights, device) if config.losses.lpips else None
         self.objective = Objective(config, perceptual, lpips)
+        self.basis_NN = torch.from_numpy(default_priors(config.codec).basis_NN).float()
 
     def _build_generator(self, begins: bool) -> None:
         config, run = self.config, self.run_config
@@ -166,7 +168,13 @@ class Learner:
             num_keys = batch.references_BRCHW.shape[1] * self.codec.grid_size**2
             dropped_BM = torch.rand(config.batch_size, num_keys, generator=draws) < config.key_dropout
             dropped_BM = dropped_BM[self.processes.rank * self.each :][: self.each].to(self.device)
-        made: Reconstructed = self.rebuild(batch.driving_BCHW, batch.references_BRCHW, warped_BCHW, dropped_BM)
+        errors_BK3 = None
+        if config.coding_noise:
+            errors_BK3 = coding_errors(self.basis_NN, config.coding_noise, config.batch_size, draws)
+            errors_BK3 = errors_BK3[self.processes.rank * self.each :][: self.each].to(self.device)
+        made: Reconstructed = self.rebuild(
+            batch.driving_BCHW, batch.references_BRCHW, warped_BCHW, dropped_BM, errors_BK3
+        )
         return made, self.objective.losses(batch, made, spline, draws)
 
     def _judged(self, discriminator: Discriminator, batch: Batch, made: Reconstructed) -> dict[str, Tensor]:

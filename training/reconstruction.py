@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from codec.bitstream.priors import BASIS_BITS, GRID_BITS
 from codec.config import CodecConfig
 from codec.model.generator import Generated, Generator, ReferenceFeatures
 from codec.structs import Keypoints
@@ -47,7 +48,12 @@ class Reconstruction(nn.Module):
         self.generator, self.quantise = generator, quantise
 
     def forward(
-        self, driving_BCHW: Tensor, references_BRCHW: Tensor, warped_BCHW: Tensor | None, dropped_BM: Tensor | None
+        self,
+        driving_BCHW: Tensor,
+        references_BRCHW: Tensor,
+        warped_BCHW: Tensor | None,
+        dropped_BM: Tensor | None,
+        errors_BK3: Tensor | None = None,
     ) -> Reconstructed:
         """Rebuild a batch.
 
@@ -56,6 +62,7 @@ class Reconstruction(nn.Module):
             references_BRCHW: other pictures of the same people.
             warped_BCHW: driving pictures under a random spline, for the equivariance loss, or None.
             dropped_BM: references' keys to hide (key/value dropout), or None.
+            errors_BK3: of the driving keypoints' x, y and strength as the receiver gets them, or None.
         """
         num_samples, num_references = references_BRCHW.shape[:2]
         pictures = [driving_BCHW, references_BRCHW.flatten(0, 1)]
@@ -65,6 +72,8 @@ class Reconstruction(nn.Module):
         num_exact = num_samples * (1 + num_references)
         exact = detected[:num_exact]
         driving = exact[:num_samples]
+        if errors_BK3 is not None:
+            driving = with_errors(driving, errors_BK3)
         if self.quantise:
             driving = quantise_straight_through(driving, self.generator.config)
         features = self.generator.encode_reference(pictures[1], exact[num_samples:])
@@ -83,6 +92,26 @@ def split_references(features: ReferenceFeatures, num_samples: int, num_referenc
     }
     slots = ({name: tensor[:, slot] for name, tensor in fields.items()} for slot in range(num_references))
     return [ReferenceFeatures(**slot) for slot in slots]
+
+
+def with_errors(keypoints: Keypoints, errors_BK3: Tensor) -> Keypoints:
+    """Move keypoints, within their range."""
+    locations_BKC = (keypoints.locations_BKC + errors_BK3[..., :2]).clamp(-1, 1)
+    return Keypoints(locations_BKC, (keypoints.strengths_BK + errors_BK3[..., 2]).clamp(0, 1))
+
+
+def coding_errors(basis_NN: Tensor, deviation: float, count: int, draws: torch.Generator) -> Tensor:
+    """Draw errors of keypoints as a quantiser of coefficients leaves them, (B, K, 3).
+
+    Args:
+        basis_NN: of the bitstream's priors.
+        deviation: of each coefficient, in steps.
+        count: B.
+        draws: source of the draws.
+    """
+    steps_BN = torch.randn(count, len(basis_NN), generator=draws) * deviation
+    unit_BK3 = (steps_BN @ basis_NN.T / (1 << BASIS_BITS + GRID_BITS)).unflatten(1, (-1, 3))
+    return unit_BK3 * torch.tensor([2.0, 2.0, 1.0])
 
 
 def quantise_straight_through(keypoints: Keypoints, codec: CodecConfig) -> Keypoints:

@@ -3,8 +3,9 @@
     Group --code_group--> bytes of ``Frame.coded`` --read_group--> Group
 
 A message carries its newest frame and may carry frames before it: those that share the packet, and those that are
-repeated because their own packet may be lost. Each is coded from the one before it, the first from the message's base,
-or from nothing when it is a keyframe. Shape legend: N = 3 K values.
+repeated because their own packet may be lost. Each is coded from the coded one before it, the first from the message's
+base, or from nothing when it is a keyframe. Between coded frames others may be left to interpolation. Shape legend:
+N = 3 K values.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from codec.bitstream.priors import Priors, frequencies_and_starts
 from codec.errors import BitstreamError
 from codec.structs import Integers
 
-NUMBER_BITS = 5
+NUMBER_BITS = 4
 """Bits of the newest frame's number that a message carries."""
 DISTANCE_BITS = 4
-_COUNT_ROW = frequencies_and_starts([3000, 200, 500, 150, 100, 80, 34, 32])
-_FRESH_ROW = frequencies_and_starts([3796, 150, 100, 50])
+COUNT_BITS = 3
+SHAPES = ((1, "c"), (2, "ic"), (1, "ccc"), (2, "icic"), (3, "iic"), (3, "iiciic"))
+"""Usual messages: how many of the frames are new, and which are coded or interpolated."""
+_SHAPE_ROW = frequencies_and_starts([2200, 760, 480, 300, 120, 120, 116])
 _REACH_ROW = frequencies_and_starts([3596, 500])
 _CHAINED, _ANCHORED = 0, 1
 
@@ -57,14 +60,14 @@ class Group:
         distance: frames from the base to the first frame; 0 when that is a keyframe.
         is_exact: whether the frames before the newest are as they were first sent, so that others may be predicted
             from them.
-        frames: the first one first.
+        frames: the first one first; None is interpolated. The newest is coded.
     """
 
     number_bits: int
     num_fresh: int
     distance: int
     is_exact: bool
-    frames: list[FrameCode]
+    frames: list[FrameCode | None]
 
 
 def code_group(group: Group, before: int, priors: Priors) -> bytes:
@@ -76,21 +79,49 @@ def code_group(group: Group, before: int, priors: Priors) -> bytes:
         priors: of both ends.
     """
     writer = SymbolWriter()
+    writer.bits(1, 1)
     writer.bits(group.number_bits, NUMBER_BITS)
-    writer.symbol(len(group.frames) - 1, _COUNT_ROW)
-    writer.symbol(group.num_fresh - 1, _FRESH_ROW)
+    _write_shape(group, writer)
     if group.distance:
         is_chained = group.distance == 1 and group.is_exact
         writer.symbol(_CHAINED if is_chained else _ANCHORED, _REACH_ROW)
         if not is_chained:
             writer.bits(group.distance - 1, DISTANCE_BITS)
     for frame in group.frames:
+        if frame is None:
+            continue
         if not frame.is_keyframe:
             writer.symbol(frame.activity, priors.activity_rows[before])
         for value, row in zip(frame.coefficients_N.tolist(), priors.rows[frame.activity], strict=True):
             writer.integer(value, row)
         before = max(frame.activity, 0)
     return writer.to_bytes()
+
+
+def _write_shape(group: Group, writer: SymbolWriter) -> None:
+    pattern = "".join("i" if frame is None else "c" for frame in group.frames)
+    shape = group.num_fresh, pattern
+    if shape in SHAPES:
+        writer.symbol(SHAPES.index(shape), _SHAPE_ROW)
+        return
+    writer.symbol(len(SHAPES), _SHAPE_ROW)
+    writer.bits(len(pattern) - 1, COUNT_BITS)
+    writer.bits(group.num_fresh - 1, COUNT_BITS)
+    for kind in pattern[:-1]:
+        writer.bits(int(kind == "i"), 1)
+
+
+def _read_shape(reader: SymbolReader) -> tuple[int, str]:
+    index = reader.symbol(_SHAPE_ROW)
+    if index < len(SHAPES):
+        return SHAPES[index]
+    count, num_fresh = reader.bits(COUNT_BITS) + 1, reader.bits(COUNT_BITS) + 1
+    pattern = "".join("i" if reader.bits(1) else "c" for _ in range(count - 1)) + "c"
+    if num_fresh > count:
+        raise BitstreamError(f"a message of {count} frames claims {num_fresh} fresh ones")
+    if (num_fresh, pattern) in SHAPES:
+        raise BitstreamError("a usual shape of a message is told the long way")
+    return num_fresh, pattern
 
 
 def read_head(coded: bytes, *, has_keyframe: bool) -> tuple[Group, SymbolReader]:
@@ -101,26 +132,28 @@ def read_head(coded: bytes, *, has_keyframe: bool) -> tuple[Group, SymbolReader]
         has_keyframe: whether the first frame is a keyframe.
 
     Returns:
-        The group without its frames (placeholders stand for them), and the reader behind its head.
+        The group without its frames (placeholders stand for those that are coded), and the reader behind its head.
 
     Raises:
         BitstreamError: not what any encoder writes.
     """
     reader = SymbolReader(coded)
+    if not reader.bits(1):
+        raise BitstreamError("coded frame does not begin with a bit of 1")
     number_bits = reader.bits(NUMBER_BITS)
-    count = reader.symbol(_COUNT_ROW) + 1
-    num_fresh = reader.symbol(_FRESH_ROW) + 1
-    if num_fresh > count:
-        raise BitstreamError(f"a message of {count} frames claims {num_fresh} fresh ones")
+    num_fresh, pattern = _read_shape(reader)
+    if has_keyframe and pattern[0] == "i":
+        raise BitstreamError("a message that begins with a keyframe begins with an interpolated frame")
     distance, is_exact = 0, True
     if not has_keyframe:
         is_exact = reader.symbol(_REACH_ROW) == _CHAINED
         distance = 1 if is_exact else reader.bits(DISTANCE_BITS) + 1
     placeholder = FrameCode(np.zeros(0, dtype=np.int32), -1)
-    return Group(number_bits, num_fresh, distance, is_exact, [placeholder] * count), reader
+    frames = [None if kind == "i" else placeholder for kind in pattern]
+    return Group(number_bits, num_fresh, distance, is_exact, frames), reader
 
 
-def read_frames(group: Group, reader: SymbolReader, before: int, priors: Priors) -> list[FrameCode]:
+def read_frames(group: Group, reader: SymbolReader, before: int, priors: Priors) -> list[FrameCode | None]:
     """Read the frames behind a head.
 
     Args:
@@ -132,8 +165,11 @@ def read_frames(group: Group, reader: SymbolReader, before: int, priors: Priors)
     Raises:
         BitstreamError: not what any encoder writes.
     """
-    frames = []
-    for index in range(len(group.frames)):
+    frames: list[FrameCode | None] = []
+    for index, placeholder in enumerate(group.frames):
+        if placeholder is None:
+            frames.append(None)
+            continue
         activity = -1 if index == 0 and not group.distance else reader.symbol(priors.activity_rows[before])
         values = [reader.integer(row) for row in priors.rows[activity]]
         if max(values) > MAX_COEFFICIENT or min(values) < -MAX_COEFFICIENT:
@@ -145,4 +181,5 @@ def read_frames(group: Group, reader: SymbolReader, before: int, priors: Priors)
 
 
 assert (1 << DISTANCE_BITS) == WINDOW
-assert len(_COUNT_ROW[0]) == MAX_GROUP
+assert (1 << COUNT_BITS) == MAX_GROUP
+assert len(_SHAPE_ROW[0]) == len(SHAPES) + 1

@@ -3,9 +3,9 @@
     message -> [version and form, 1 byte][message, plain or compressed] -> payload
 
 The envelope's high four bits are the wire version, its low four the form of what follows. A compressed body is a zstd
-frame (RFC 8878) without its four magic bytes. A bare body is the content of field 4 of a message that has no other: two
-bytes less, of seven. The smallest form is sent: one frame of keypoints is high-entropy and gains nothing by zstd
-(docs/wire-format.md has the figures), a list of strings or hashes does.
+frame (RFC 8878) without its four magic bytes. The smallest form is sent: one frame of keypoints is high-entropy and
+gains nothing by zstd (docs/wire-format.md has the figures), a list of strings or hashes does. A message of field 4
+alone whose content begins with a bit of 1, as predicted frames do, is sent bare: that content, without any envelope.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ import zstandard
 from codec.config import WIRE_VERSION
 from codec.errors import BitstreamError, VersionError
 
-PLAIN, ZSTD, ZSTD_DICTIONARY, BARE = 0, 1, 2, 3
+PLAIN, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
+BARE_BIT = 0x80
+"""Of the first byte: set in bare messages, and in no envelope of any version below 8."""
 BARE_TAG = 4 << 3 | 2
 """Protobuf's tag of field 4, length-delimited."""
 ZSTD_MAGIC = zstandard.FRAME_HEADER
 MIN_COMPRESSIBLE_BYTES = 64
 ZSTD_LEVEL = 12
 MAX_WINDOW_BYTES = 1 << 20
+MAX_BARE_BYTES = (1 << 14) - 1
 
 
 def pack(message: bytes) -> bytes:
     """Wrap a message in the smallest form."""
-    body, form = message, PLAIN
     bare = _bare(message)
     if bare is not None:
-        body, form = bare, BARE
+        return bare
+    body, form = message, PLAIN
     if len(message) >= MIN_COMPRESSIBLE_BYTES:
         compressed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(message).removeprefix(ZSTD_MAGIC)
         if len(compressed) < len(body):
@@ -50,24 +53,31 @@ def unpack(payload: bytes, max_bytes: int) -> bytes:
     """
     if not payload:
         raise BitstreamError("payload is empty")
+    if payload[0] & BARE_BIT:
+        if len(payload) > min(max_bytes, MAX_BARE_BYTES):
+            raise BitstreamError(f"bare message has {len(payload)} bytes; at most {max_bytes} are valid")
+        return bytes([BARE_TAG]) + _varint(len(payload)) + payload
     version, form = payload[0] >> 4, payload[0] & 15
     if version != WIRE_VERSION:
         raise VersionError(f"payload has wire version {version}; this build speaks {WIRE_VERSION}")
-    if form not in (PLAIN, ZSTD, BARE):
+    if form not in (PLAIN, ZSTD):
         what = "needs a dictionary" if form == ZSTD_DICTIONARY else f"has the unknown form {form}"
-        raise BitstreamError(f"payload {what}; wire version {WIRE_VERSION} has plain (0), zstd (1) and bare (3)")
-    if len(payload) - 1 > max_bytes or (len(payload) > 1 << 14 and form == BARE):
+        raise BitstreamError(f"payload {what}; wire version {WIRE_VERSION} has plain (0) and zstd (1)")
+    if len(payload) - 1 > max_bytes:
         raise BitstreamError(f"payload has {len(payload)} bytes; at most {max_bytes + 1} are valid")
-    if form == BARE:
-        return bytes([BARE_TAG]) + _varint(len(payload) - 1) + payload[1:]
     return payload[1:] if form == PLAIN else _decompress(payload[1:], max_bytes)
 
 
 def _bare(message: bytes) -> bytes | None:
-    """Return the content of a message's field 4, or None when it has any other."""
+    """Return the content of a message's field 4, or None when it has any other or cannot be told from an envelope."""
     for head_bytes in (2, 3):
         content = message[head_bytes:]
-        if content and message == bytes([BARE_TAG]) + _varint(len(content)) + content:
+        if (
+            content
+            and content[0] & BARE_BIT
+            and len(content) <= MAX_BARE_BYTES
+            and message == bytes([BARE_TAG]) + _varint(len(content)) + content
+        ):
             return content
     return None
 

@@ -71,6 +71,12 @@ def reconstruct_key(coefficients_N: Integers, priors: Priors) -> FrameState:
     return FrameState(_plus(priors.mean_N, priors.key_basis_NN, coefficients_N), np.zeros_like(priors.mean_N), 0)
 
 
+def interpolate(before_N: Integers, after_N: Integers, index: int, distance: int) -> Integers:
+    """Return the values ``index`` of ``distance`` frames after those before, on a straight line to those after."""
+    between_N: Integers = (before_N * (distance - index) + after_N * index + (distance >> 1)) // distance
+    return between_N
+
+
 def _plus(values_N: Integers, basis_NN: Integers, coefficients_N: Integers) -> Integers:
     unexpected_N = (basis_NN @ coefficients_N.astype(np.int64) + (1 << BASIS_BITS >> 1)) >> BASIS_BITS
     return on_grid(values_N + unexpected_N)

@@ -4,12 +4,14 @@
 
 Each frame is coded from the one before it; ``repeats`` frames before it are sent once more in the same message, so that
 as many lost packets in a row cost nothing. Or, once the receiver has said which frame it has (``base_number``), the
-message is coded from that one: whatever was lost between, it can be read. Both ends keep the last ``WINDOW`` frames.
-Shape legend: K keypoints; N = 3 K values.
+message is coded from that one: whatever was lost between, it can be read. Of frames that share a packet all but the
+newest may be left to interpolation, where that is near what was detected. Both ends keep the last ``WINDOW`` frames
+that were coded. Shape legend: K keypoints; N = 3 K values.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 
@@ -20,7 +22,7 @@ from codec.bitstream.fields import MAX_GROUP, MODEL_BYTES, NUM_NUMBERS, WINDOW
 from codec.bitstream.group import NUMBER_BITS, FrameCode, Group, code_group, read_frames, read_head
 from codec.bitstream.message import FrameFields, frame_from_bytes, frame_to_bytes
 from codec.bitstream.pack import pack, unpack
-from codec.bitstream.predict import FrameState, expect, mean_state, reconstruct, reconstruct_key
+from codec.bitstream.predict import FrameState, expect, interpolate, mean_state, reconstruct, reconstruct_key
 from codec.bitstream.priors import Floats, Priors
 from codec.bitstream.quantise import from_grid, to_grid
 from codec.config import CodecConfig
@@ -33,18 +35,32 @@ MAX_LOST_PACKETS = 15
 REST = 2.0
 """Steps of the quantiser that a face at rest may be off by, in each coefficient: in the five stillest of sixteen clips
 37 to 88% of the frames are within two steps of the one before, and 7 to 36% within one."""
+NEAR = 100.0
+"""Square of the distance, in steps of the quantiser, up to which an interpolated frame may be off what was detected.
+Detectors jitter: between two frames that were sent the straight line is mostly nearer to the face than what was
+detected (docs/training-log.md has the figures)."""
 _HALF = 1 << NUMBER_BITS >> 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sent:
-    """A frame as a sender remembers it."""
+    """A frame as a sender remembers it; without code and state where it was left to interpolation."""
 
     number: int
     grid_N: Floats
-    code: FrameCode
-    state: FrameState
+    code: FrameCode | None
+    state: FrameState | None
     is_chained: bool
+
+    @property
+    def is_keyframe(self) -> bool:
+        return self.code is not None and self.code.is_keyframe
+
+    @property
+    def known(self) -> FrameState:
+        """The state after it, of a frame that is coded."""
+        assert self.state is not None
+        return self.state
 
 
 class FrameWindow:
@@ -88,7 +104,7 @@ class StreamWriter:
         model_sha256: of its weights, 64 hex digits.
         priors: of both ends.
         first_number: number of the first frame.
-        repeats: frames that each message sends once more.
+        repeats: frames that each message sends once more, at least.
         frames_per_packet: frames that wait for each other and share a message.
 
     Raises:
@@ -137,24 +153,23 @@ class StreamWriter:
             ConfigError: keypoints of another model, or ``base_number`` is not one of the last ``WINDOW`` frames.
         """
         number, grid_N = self._next_number, to_grid(keypoints, self._config)
-        if base_number is not None and base_number not in self._window:
+        if base_number is not None and not self.holds(base_number):
             raise ConfigError(f"base_number is {base_number}; it must be one of the last {WINDOW} frames' numbers")
         if force_keyframe or not self._sent:
             self._sent.clear()
             self._num_waiting, base_number = 0, None
             sent = self._keyframe(number, grid_N)
         else:
-            sent = self._next(number, grid_N, self._sent[-1].state)
+            sent = self._next(number, grid_N, self._sent[-1].known, 1)
         self._sent = [*self._sent, sent][-(MAX_GROUP + 1) :]
         self._num_waiting += 1
         payload = b""
-        if self._num_waiting >= self._frames_per_packet or sent.code.is_keyframe:
-            payload = self._payload(base_number, self._repeats)
+        if self._num_waiting >= self._frames_per_packet or sent.is_keyframe:
+            payload = self._chained() if base_number is None else self._anchored(base_number)
             self._num_waiting = 0
-        self._window.add(number, self._sent[-1].state)
         self._next_number = (number + 1) % NUM_NUMBERS
-        shown = from_grid(self._sent[-1].state.values_N, self._config)
-        return EncodedFrame(payload, number, sent.code.is_keyframe, shown)
+        shown = from_grid(self._sent[-1].known.values_N, self._config)
+        return EncodedFrame(payload, number, sent.is_keyframe, shown)
 
     def is_at_rest(self, keypoints: Keypoints) -> bool:
         """Return whether a frame is what the receiver shows already, but for a little more than rounding.
@@ -166,55 +181,89 @@ class StreamWriter:
         """
         if not self._sent or self._num_waiting:
             return False
-        difference_N = to_grid(keypoints, self._config) - self._sent[-1].state.values_N
+        difference_N = to_grid(keypoints, self._config) - self._sent[-1].known.values_N
         return bool(np.abs(self._priors.analysis_NN @ difference_N).max() < REST)
 
     def holds(self, number: int) -> bool:
-        """Return whether a frame is still in the window, so that ``base_number`` may name it."""
-        return number in self._window
+        """Return whether a frame is still in the window, and near enough for ``base_number`` to name it."""
+        return number in self._window and (self._next_number - number) % NUM_NUMBERS <= WINDOW
 
     def _keyframe(self, number: int, grid_N: Floats) -> _Sent:
         coefficients_N, state = choose_keyframe(grid_N, self._priors)
         return _Sent(number, grid_N, FrameCode(coefficients_N, -1), state, True)
 
-    def _next(self, number: int, grid_N: Floats, base: FrameState, distance: int = 1) -> _Sent:
+    def _next(self, number: int, grid_N: Floats, base: FrameState, distance: int) -> _Sent:
         coefficients_N, activity, state = choose_frame(grid_N, base, distance, self._priors)
         return _Sent(number, grid_N, FrameCode(coefficients_N, activity), state, True)
 
-    def _payload(self, base_number: int | None, repeats: int) -> bytes:
-        """Return the message of the newest frames, with fewer repeats when it grows too large."""
-        payload = self._chained(repeats) if base_number is None else self._anchored(base_number, repeats)
-        if len(payload) > MAX_FRAME_BYTES and repeats:
-            return self._payload(base_number, repeats - 1)
-        return payload
+    def _run(self, frames: list[_Sent], base_number: int, base: FrameState) -> list[_Sent]:
+        """Code frames one after the other, the first from a base; those between that interpolation is near are not."""
+        run: list[_Sent] = []
+        while frames:
+            for count in range(min(len(frames), self._frames_per_packet), 0, -1):
+                between, target = frames[: count - 1], frames[count - 1]
+                distance = (target.number - base_number) % NUM_NUMBERS
+                coded = self._next(target.number, target.grid_N, base, distance)
+                if all(self._is_near(each, base_number, base, distance, coded.known) for each in between):
+                    break
+            run += [_Sent(each.number, each.grid_N, None, None, True) for each in between] + [coded]
+            frames, base_number, base = frames[count:], coded.number, coded.known
+        return run
 
-    def _chained(self, repeats: int) -> bytes:
-        """Return the message of the newest frames as they were coded, each from the one before."""
-        most = min(len(self._sent), self._num_waiting + repeats)
-        count = self._num_waiting
-        while count < most and self._sent[-count].is_chained and not self._sent[-count].code.is_keyframe:
-            count += 1
-        while count > 1 and not self._sent[-count].is_chained:
-            count -= 1
+    def _is_near(self, frame: _Sent, base_number: int, base: FrameState, distance: int, coded: FrameState) -> bool:
+        """Return whether a frame between two that are coded may be left to interpolation."""
+        index = (frame.number - base_number) % NUM_NUMBERS
+        error_N = frame.grid_N - interpolate(base.values_N, coded.values_N, index, distance)
+        return float(np.square(self._priors.analysis_NN @ error_N).sum()) <= NEAR
+
+    def _chained(self) -> bytes:
+        """Return the message of the newest frames as they were coded, each from the one before; keep their states.
+
+        Where the frame before the repeated ones is interpolated it repeats more, and when it grows too large fewer.
+        """
+        waiting = self._num_waiting
+        if waiting > 1:
+            before = self._sent[-waiting - 1]
+            self._sent[-waiting:] = self._run(self._sent[-waiting:], before.number, before.known)
+        for sent in self._sent[-waiting:]:
+            if sent.state is not None:
+                self._window.add(sent.number, sent.state)
+        wanted = waiting + self._repeats
+        counts = [*range(wanted, MAX_GROUP + 1), *range(wanted - 1, waiting, -1)]
+        messages = (self._exact(count) for count in counts if self._is_chain(count))
+        return next((message for message in messages if len(message) <= MAX_FRAME_BYTES), None) or self._exact(waiting)
+
+    def _exact(self, count: int) -> bytes:
         group = self._sent[-count:]
-        has_keyframe = group[0].code.is_keyframe
-        before = 0 if has_keyframe or len(self._sent) == count else self._sent[-count - 1].state.activity
-        return self._message(group, before, 0 if has_keyframe else 1, is_exact=True)
+        base = None if group[0].is_keyframe else self._sent[-count - 1].state
+        return self._message(group, base.activity if base else 0, 1 if base else 0, is_exact=True)
 
-    def _anchored(self, base_number: int, repeats: int) -> bytes:
+    def _is_chain(self, count: int) -> bool:
+        """Return whether the newest frames can be told as they were coded: from a keyframe, or a frame before them."""
+        if count > len(self._sent):
+            return False
+        group = self._sent[-count:]
+        if any(not sent.is_chained or sent.is_keyframe for sent in group[1:]):
+            return False
+        if group[0].is_keyframe:
+            return True
+        return len(self._sent) > count and group[0].is_chained and self._sent[-count - 1].state is not None
+
+    def _anchored(self, base_number: int) -> bytes:
         """Return the message of the newest frames, coded anew from a frame that the receiver has."""
         base = self._window[base_number]
-        group: list[_Sent] = []
-        for sent in self._sent[-(self._num_waiting + repeats) :]:
-            distance = (sent.number - base_number) % NUM_NUMBERS
-            if group:
-                group.append(self._next(sent.number, sent.grid_N, group[-1].state))
-            elif 1 <= distance <= WINDOW:
-                group.append(self._next(sent.number, sent.grid_N, base, distance))
-        distance = (group[0].number - base_number) % NUM_NUMBERS
-        newest = group[-1]
-        self._sent[-1] = _Sent(newest.number, newest.grid_N, newest.code, newest.state, False)
-        return self._message(group, base.activity, distance, is_exact=False)
+        recent = self._sent[-(self._num_waiting + self._repeats) :]
+        frames = [sent for sent in recent if 1 <= (sent.number - base_number) % NUM_NUMBERS <= WINDOW]
+        while True:
+            group = self._run(frames, base_number, base)
+            distance = (group[0].number - base_number) % NUM_NUMBERS
+            payload = self._message(group, base.activity, distance, is_exact=False)
+            if len(payload) <= MAX_FRAME_BYTES or len(frames) <= self._num_waiting:
+                break
+            frames = frames[1:]
+        self._sent[-1] = dataclasses.replace(group[-1], is_chained=False)
+        self._window.add(group[-1].number, group[-1].known)
+        return payload
 
     def _message(self, frames: list[_Sent], before: int, distance: int, *, is_exact: bool) -> bytes:
         number = frames[-1].number
@@ -317,22 +366,33 @@ class StreamReader:
         return self._window[base_number]
 
     def _keep(
-        self, group: Group, codes: list[FrameCode], first: int, base_number: int, state: FrameState
+        self, group: Group, codes: list[FrameCode | None], first: int, base_number: int, state: FrameState
     ) -> list[CodedFrame]:
-        found, states, distance = [], [], group.distance
+        num_repeated = len(codes) - group.num_fresh
+        found, states, waiting = [], [], list[int]()
         base: int | None = base_number
         for index, code in enumerate(codes):
+            if code is None:
+                waiting.append(index)
+                continue
             number = (first + index) % NUM_NUMBERS
             if code.is_keyframe:
-                state, base = reconstruct_key(code.coefficients_N, self._priors), None
+                after, base = reconstruct_key(code.coefficients_N, self._priors), None
             else:
+                distance = (number - base_number) % NUM_NUMBERS
                 expected = expect(state, distance, self._priors)
-                state = reconstruct(code.coefficients_N, expected, code.activity, self._priors)
-            states.append((number, state))
-            if index == len(codes) - 1 or number not in self._read:
-                is_repeated = index < len(codes) - group.num_fresh
-                found.append(CodedFrame(number, base, from_grid(state.values_N, self._config), is_repeated))
-            base, distance = number, 1
+                after = reconstruct(code.coefficients_N, expected, code.activity, self._priors)
+            states.append((number, after))
+            for each in [*waiting, index]:
+                at = (first + each) % NUM_NUMBERS
+                values_N = after.values_N
+                if each != index:
+                    span = (number - base_number) % NUM_NUMBERS
+                    values_N = interpolate(state.values_N, after.values_N, (at - base_number) % NUM_NUMBERS, span)
+                if each == len(codes) - 1 or at not in self._read:
+                    frame = CodedFrame(at, base, from_grid(values_N, self._config), each < num_repeated)
+                    found.append(dataclasses.replace(frame, is_interpolated=each != index))
+            waiting, base, base_number, state = [], number, number, after
         for number, kept in states if group.is_exact else states[-1:]:
             self._window.add(number, kept)
         for frame in found:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -192,8 +193,87 @@ def test_frames_that_share_a_packet(walk: Walk, frames_per_packet: int) -> None:
     assert [bool(size) for size in sizes] == ([False] * (frames_per_packet - 1) + [True]) * 5
     found = [frame for each in encoded if each.payload for frame in reader.read_all(each.payload)]
     assert [frame.number for frame in found] == [each.number for each in encoded]
-    for frame, each in zip(found, encoded, strict=True):
+    for frame, each in zip(found[::frames_per_packet], encoded[::frames_per_packet], strict=True):
+        assert not frame.is_interpolated
         assert_same(frame, each)
+
+
+def straight(count: int, step: float = 0.004) -> list[Keypoints]:
+    """Return frames of a face that moves evenly to the right and down."""
+    line_K = torch.linspace(-0.5, 0.5, 20)
+    places = [torch.stack((line_K + step * index, line_K.flip(0) + step * index), dim=-1) for index in range(count)]
+    return [Keypoints(place_KC[None], torch.full((1, 20), 0.5)) for place_KC in places]
+
+
+@pytest.mark.parametrize("frames_per_packet", [2, 3, 4])
+@pytest.mark.parametrize("repeats", [0, 2])
+def test_frames_on_the_way_to_the_next_are_interpolated(frames_per_packet: int, repeats: int) -> None:
+    writer, reader = ends(60_000, frames_per_packet=frames_per_packet, repeats=repeats)
+    plain, _ = ends(60_000)
+    frames = straight(1 + 6 * frames_per_packet)
+    found, sizes = [], []
+    for keypoints in frames:
+        payload = writer.write(keypoints).payload
+        sizes.append(len(payload))
+        found += reader.read_all(payload) if payload else []
+    assert [frame.number for frame in found] == [60_000 + index for index in range(len(frames))]
+    assert [frame.is_interpolated for frame in found[1:]] == ([True] * (frames_per_packet - 1) + [False]) * 6
+    for frame, keypoints in zip(found[1:], frames[1:], strict=True):
+        locations = (frame.keypoints.values_K3[:, :2] + 0.5) / 2048 - 1
+        assert np.abs(locations - keypoints.locations_BKC[0].numpy()).max() < 1 / 256
+        assert frame.base == frame.number - 1 - (frame.number - 60_001) % frames_per_packet
+    if not repeats:
+        assert sum(sizes[1:]) < 0.9 * sum([len(plain.write(keypoints).payload) for keypoints in frames][1:])
+
+
+def test_a_frame_off_the_way_to_the_next_is_coded() -> None:
+    writer, reader = ends(frames_per_packet=2)
+    frames = straight(5)
+    frames[3].locations_BKC[0, 7] += 0.2
+    found = [frame for each in frames if (data := writer.write(each).payload) for frame in reader.read_all(data)]
+    assert [frame.is_interpolated for frame in found] == [False, True, False, False, False]
+    locations = (found[3].keypoints.values_K3[:, :2] + 0.5) / 2048 - 1
+    assert np.abs(locations - frames[3].locations_BKC[0].numpy()).max() < 1 / 256
+
+
+@pytest.mark.parametrize("lost", [(2,), (2, 3), (5, 6)])
+def test_interpolated_frames_come_again_with_the_repeated_ones(lost: tuple[int, ...]) -> None:
+    writer, reader = ends(65_530, frames_per_packet=2, repeats=4)
+    payloads = [payload for keypoints in straight(17) if (payload := writer.write(keypoints).payload)]
+    numbers, since_last = [], 1
+    for index, payload in enumerate(payloads):
+        if index in lost:
+            since_last += 1
+            continue
+        found = reader.read_all(payload, since_last)
+        numbers += [frame.number for frame in found]
+        assert [frame.is_repeated for frame in found] == [True] * (len(found) - 2) + [False] * 2 or index == 0
+        since_last = 1
+    assert numbers == [(65_530 + index) % 65_536 for index in range(17)]
+
+
+def test_a_message_from_a_confirmed_frame_interpolates_too() -> None:
+    writer, reader = ends(65_530, frames_per_packet=2)
+    frames = straight(13)
+    reader.read(writer.write(frames[0]).payload)
+    for keypoints in frames[1:9]:
+        writer.write(keypoints)  # all lost
+    writer.write(frames[9], base_number=65_530)
+    encoded = writer.write(frames[10], base_number=65_530)
+    found = reader.read_all(encoded.payload, 5)
+    assert [(frame.number, frame.is_interpolated) for frame in found] == [(3, True), (4, False)]
+    assert_same(found[-1], encoded)
+    writer.write(frames[11])
+    following = writer.write(frames[12])
+    assert_same(reader.read(following.payload), following)
+
+
+def test_a_confirmed_frame_that_is_too_far_back_is_no_base() -> None:
+    writer, _ = ends(frames_per_packet=4)
+    for keypoints in straight(WINDOW + 1):
+        writer.write(keypoints)
+    assert writer.holds(4)
+    assert not writer.holds(0)  # still kept, for few frames were coded
 
 
 def test_numbers_are_told_by_the_packets_that_were_lost(walk: Walk) -> None:
@@ -201,7 +281,7 @@ def test_numbers_are_told_by_the_packets_that_were_lost(walk: Walk) -> None:
     reader.read(writer.write(walk(1)[0]).payload)
     packets = [writer.write(keypoints) for keypoints in walk(3 * (MAX_LOST_PACKETS + 1), step=0)][2::3]
     last = packets[MAX_LOST_PACKETS]
-    with pytest.raises(MissingBaseError, match=f"frame {last.number} is predicted from frame {last.number - 5}"):
+    with pytest.raises(MissingBaseError, match=f"frame {last.number} is predicted from frame {last.number - 6}"):
         reader.read(last.payload, MAX_LOST_PACKETS + 1)
     with pytest.raises(MissingBaseError, match=f"{MAX_LOST_PACKETS + 1} packets before"):
         reader.read(last.payload, MAX_LOST_PACKETS + 2)
@@ -274,7 +354,7 @@ def test_messages_that_contradict_themselves_are_refused(walk: Walk) -> None:
     writer, reader = ends()
     keyframe = writer.write(walk(1)[0]).payload
     reader.read(keyframe)
-    coded = writer.write(walk(2)[1]).payload[1:]
+    coded = writer.write(walk(2)[1]).payload
 
     def refused(fields: FrameFields, match: str) -> None:
         with pytest.raises(BitstreamError, match=match):
@@ -287,7 +367,7 @@ def test_messages_that_contradict_themselves_are_refused(walk: Walk) -> None:
     refused(FrameFields(0, b"", coded + b"\x00"), "does not end where its last symbol does")
     refused(FrameFields(0, b"", coded + b"\x01"), "does not end where its last symbol does")
     with pytest.raises(BitstreamError, match="predicted frame has a number of its own"):
-        reader.read(b"\x20\x08\x01\x22\x01\x01")
+        reader.read(b"\x30\x08\x01\x22\x01\x01")
 
 
 def test_after_an_error_the_state_is_as_before(walk: Walk) -> None:

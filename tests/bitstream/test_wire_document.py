@@ -46,9 +46,12 @@ def test_the_golden_priors_are_the_generic_ones() -> None:
 
 
 def test_the_tables_are_the_code_s(decoder: dict[str, Any]) -> None:
-    for name, row in (("COUNT", group._COUNT_ROW), ("FRESH", group._FRESH_ROW), ("REACH", group._REACH_ROW)):
+    for name, row in (("SHAPE", group._SHAPE_ROW), ("REACH", group._REACH_ROW)):
         assert list(decoder[name]) == row[0]
         assert f"table `{' '.join(map(str, row[0]))}`" in DOCUMENT
+    assert decoder["SHAPES"] == group.SHAPES
+    text = " ".join(DOCUMENT.split())
+    assert ", ".join(f"{num_fresh} `{pattern}`" for num_fresh, pattern in group.SHAPES) in text
 
 
 @pytest.mark.parametrize("stream", ["alone", "repeated", "shared"])
@@ -60,10 +63,11 @@ def test_its_decoder_reads_the_golden_files(decoder: dict[str, Any], stream: str
     newest = None
     for payload in payloads:
         frames, newest = decoder["decode"](payload, window, newest, 1, priors)
-        number, values = frames[-1]
-        expected = reader.read(payload)
-        assert number == newest == expected.number
-        np.testing.assert_array_equal(from_grid(np.array(values), CONFIG).values_K3, expected.keypoints.values_K3)
+        expected = reader.read_all(payload)
+        assert frames[-1][0] == newest == expected[-1].number
+        for (number, values), frame in zip(frames[-len(expected) :], expected, strict=True):
+            assert number == frame.number
+            np.testing.assert_array_equal(from_grid(np.array(values), CONFIG).values_K3, frame.keypoints.values_K3)
 
 
 def _golden_model() -> str:
@@ -73,7 +77,7 @@ def _golden_model() -> str:
 
 
 @pytest.mark.parametrize("step", [0.002, 0.02, 0.3])
-@pytest.mark.parametrize(("repeats", "frames_per_packet"), [(0, 1), (2, 1), (1, 3)])
+@pytest.mark.parametrize(("repeats", "frames_per_packet"), [(0, 1), (2, 1), (0, 2), (1, 3)])
 def test_its_decoder_reads_streams_of_the_embedded_priors(
     decoder: dict[str, Any], model: Model, walk: Walk, step: float, repeats: int, frames_per_packet: int
 ) -> None:
@@ -86,6 +90,7 @@ def test_its_decoder_reads_streams_of_the_embedded_priors(
         repeats=repeats,
         frames_per_packet=frames_per_packet,
     )
+    reader = StreamReader(model.config, model.sha256, model.priors)
     window: dict[int, Any] = {}
     newest = None
     kept: list[int] = []
@@ -97,22 +102,26 @@ def test_its_decoder_reads_streams_of_the_embedded_priors(
             continue
         frames, newest = decoder["decode"](encoded.payload, window, newest, 1, priors)
         assert frames[-1][0] == encoded.number
-        shown = from_grid(np.array(frames[-1][1]), model.config)
-        np.testing.assert_array_equal(shown.values_K3, encoded.keypoints.values_K3)
+        found = reader.read_all(encoded.payload)
+        told = {number: from_grid(np.array(values), model.config).values_K3 for number, values in frames}
+        np.testing.assert_array_equal(told[encoded.number], encoded.keypoints.values_K3)
+        for frame in found:
+            np.testing.assert_array_equal(told[frame.number], frame.keypoints.values_K3)
         kept.append(encoded.number)
 
 
 def test_the_worked_example_is_the_golden_file(decoder: dict[str, Any]) -> None:
     text = " ".join(DOCUMENT.split())
-    payload = (FIXTURES / "frame_shared_2_two.bin").read_bytes()
-    (begins,) = re.findall(r"`frame_shared_2_two.bin` begins `([0-9a-f ]+)`", text)
+    payload = (FIXTURES / "frame_shared_2_interpolated.bin").read_bytes()
+    (begins,) = re.findall(r"`frame_shared_2_interpolated.bin` begins `([0-9a-f ]+)`", text)
     assert payload.startswith(bytes.fromhex(begins))
-    fraction = decoder["Fraction"](payload[1:])
-    (bits,) = re.findall(r"Its first 5 bits are `([01]{5})`", text)
-    assert fraction.bits(5) == int(bits, 2) == 0
+    fraction = decoder["Fraction"](payload)
+    assert fraction.bits(1)
+    (bits,) = re.findall(r"the next 4 bits are `([01]{4})`", text)
+    assert fraction.bits(4) == int(bits, 2) == 0
     slots = [int(slot) for slot in re.findall(r"[Aa]t (\d+)(?: of 4096)?, (?:which lies )?in ", text)]
     priors = decoder["read_priors"](PRIORS_FILE.read_bytes())
-    rows = [decoder["COUNT"], decoder["FRESH"], decoder["REACH"], priors["activities_CC"][:8]]
+    rows = [decoder["SHAPE"], decoder["REACH"], priors["activities_CC"][:8]]
     assert [
         ((fraction.above << 12) // fraction.width, fraction.symbol(row))[0] for row in rows
     ] == slots  # each symbol moves the fraction on
