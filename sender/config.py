@@ -79,7 +79,8 @@ class CodingConfig:
     repeats: Annotated[int, _shown("N")] = 2
     """Pictures before it that each packet sends once more: so many lost packets in a row cost nothing."""
     frames_per_packet: Annotated[int, _shown("N")] = 1
-    """Pictures that share a packet, 1 to 4: fewer headers, and 40 ms more delay for each at 25 a second."""
+    """Pictures that share a packet, 1 to 4: fewer headers, and 40 ms more delay for each at 25 a second. Those on the
+    way to the next are interpolated."""
     header_extensions: bool = True
     """Send what is negotiated beside the pictures (send time and more): 12 bytes a packet. Without it the receiver
     judges the link less well."""

@@ -39,10 +39,16 @@ def keypoints_at(values_K3: npt.NDArray[np.float32]) -> Keypoints:
     return Keypoints(values_BK3[..., :2], values_BK3[..., 2])
 
 
-def ours(track: Track, model: Model, repeats: int = 0) -> list[int]:
-    """Return the bytes of each whole message of the shipped codec, the first frame's keyframe included."""
-    writer = StreamWriter(model.config, model.sha256, model.priors, repeats=repeats)
-    return [len(writer.write(keypoints_at(values_K3)).payload) for values_K3 in track]
+def ours(track: Track, model: Model, repeats: int = 0, frames_per_packet: int = 1) -> list[int]:
+    """Return the bytes of the shipped codec's whole messages, the first frame's keyframe included.
+
+    Those of a message belong to its newest frame; last frames that fill no message are left out.
+    """
+    writer = StreamWriter(
+        model.config, model.sha256, model.priors, repeats=repeats, frames_per_packet=frames_per_packet
+    )
+    found = [len(writer.write(keypoints_at(values_K3)).payload) for values_K3 in track]
+    return found[: 1 + (len(found) - 1) // frames_per_packet * frames_per_packet]
 
 
 def levels_of(track: Track) -> npt.NDArray[np.int64]:
@@ -117,4 +123,6 @@ def sizes(track: Track, model: Model, dictionary: zstandard.ZstdCompressionDict)
         "GFVC": gfvc(levels_FK3),
         "ours": ours(track, model),
         "ours, two repeated": ours(track, model, repeats=2),
+        "ours, two frames a message": ours(track, model, frames_per_packet=2),
+        "ours, three frames a message": ours(track, model, frames_per_packet=3),
     }

@@ -17,6 +17,8 @@ from benchmarks.wire.designs import keypoints_at
 from codec import Decoder, Model
 from codec.bitstream.choose import TRADE, choose_frame, choose_keyframe
 from codec.bitstream.priors import GRID_BITS, Priors
+from codec.bitstream.quantise import dequantise
+from codec.bitstream.stream import StreamReader, StreamWriter
 from codec.frames import image_from_rgb, rgb_from_image
 from codec.structs import Integers
 from training.evaluate.clips import Clip, reference_positions
@@ -27,6 +29,7 @@ from training.tracks import Track
 
 NUM_REFERENCES = 3
 TRADES = (0.0, 0.06, 0.13, 0.25, 0.5)
+SHARED = (2, 3)
 STEPS = (0.5, 0.75, 1.5, 2.0)
 ROUNDINGS = ((10, 8), (9, 5), (8, 5), (7, 5), (9, 3))
 
@@ -66,6 +69,21 @@ def coded(track: Track, priors: Priors, trade: float) -> Track:
     return (unit_FK3 * [2, 2, 1] - [1, 1, 0]).astype(np.float32)
 
 
+def received(track: Track, model: Model, frames_per_packet: int) -> Track:
+    """Return a track as the receiver gets it where frames share messages; last ones that fill none as if they did."""
+    writer = StreamWriter(model.config, model.sha256, model.priors, frames_per_packet=frames_per_packet)
+    reader = StreamReader(model.config, model.sha256, model.priors)
+    found = {}
+    for values_K3 in track:
+        encoded = writer.write(keypoints_at(values_K3))
+        found[encoded.number] = encoded.keypoints
+        if encoded.payload:
+            found |= {frame.number: frame.keypoints for frame in reader.read_all(encoded.payload)}
+    keypoints = [dequantise(found[number], model.config) for number in range(len(track))]
+    rows = [torch.cat((each.locations_BKC, each.strengths_BK[..., None]), dim=-1) for each in keypoints]
+    return torch.cat(rows).numpy()
+
+
 def at_step(priors: Priors, factor: float) -> Priors:
     """Return priors with another step of the quantiser; their tables, which fit the old one, tell bits less well."""
     bases = {name: np.round(factor * getattr(priors, name)).astype(np.int32) for name in ("basis_NN", "key_basis_NN")}
@@ -79,6 +97,8 @@ def variants(track: Track, model: Model) -> Iterator[tuple[str, Track]]:
         yield f"{location_bits} and {strength_bits} bits", rounded(track, location_bits, strength_bits)
     for trade in TRADES:
         yield f"coded, trade {trade:g}", coded(track, model.priors, trade)
+    for count in SHARED:
+        yield f"coded, {count} frames a message", received(track, model, count)
     for factor in STEPS:
         yield f"coded, {factor:g} of the step", coded(track, at_step(model.priors, factor), TRADE)
 

@@ -31,7 +31,7 @@ from codec.structs import CodedFrame, EncodedFrame, Keypoints
 
 MAX_FRAME_BYTES = 1024
 MAX_LOST_PACKETS = 15
-"""After more lost packets in a row the bits of a frame's number no longer tell which it is: nothing is kept."""
+"""After more packets in a row that were lost or not read, nothing of what is kept can be a base."""
 REST = 2.0
 """Steps of the quantiser that a face at rest may be off by, in each coefficient: in the five stillest of sixteen clips
 37 to 88% of the frames are within two steps of the one before, and 7 to 36% within one."""
@@ -293,6 +293,7 @@ class StreamReader:
         self._identity = stream_identity(model_sha256, priors)
         self._window = FrameWindow()
         self._newest: int | None = None
+        self._packets_since_newest = 0
         self._read: dict[int, None] = {}
 
     def read(self, payload: bytes, packets_since_last: int = 1) -> CodedFrame:
@@ -300,12 +301,14 @@ class StreamReader:
         return self.read_all(payload, packets_since_last)[-1]
 
     def read_all(self, payload: bytes, packets_since_last: int = 1) -> list[CodedFrame]:
-        """Read one message; a duplicate gives the same frame again. After an error the state is as before.
+        """Read one message; a duplicate gives the same frame again.
+
+        After an error the state is as before, but for the packet, which counts as one that was not read.
 
         Args:
             payload: of one packet.
-            packets_since_last: by how much the packet's sequence number is greater than that of the packet read
-                before.
+            packets_since_last: by how much the packet's sequence number is greater than that of the packet given
+                before, whether it could be read or not.
 
         Returns:
             The frames that no message gave before, oldest first; the message's newest is always the last.
@@ -316,13 +319,14 @@ class StreamReader:
             VersionError: another wire version.
             MissingBaseError: the base did not come; ask for a keyframe, or say which frame there is.
         """
+        self._packets_since_newest += packets_since_last
         fields = frame_from_bytes(unpack(payload, MAX_FRAME_BYTES))
         if fields.model and fields.model != self._identity:
             raise ModelMismatchError(
                 f"frame was coded for model and priors {fields.model.hex()}; those loaded are {self._identity.hex()}"
             )
         group, reader = read_head(fields.coded, has_keyframe=bool(fields.model))
-        number = self._number(fields, group, packets_since_last)
+        number = self._number(fields, group)
         first = (number - len(group.frames) + 1) % NUM_NUMBERS
         base_number = (first - group.distance) % NUM_NUMBERS
         state = self._base(number, base_number) if group.distance else mean_state(self._priors)
@@ -347,16 +351,18 @@ class StreamReader:
         """Number of the newest frame that others may be predicted from; None before the first."""
         return self._newest if self._newest is not None and self._newest in self._window else None
 
-    def _number(self, fields: FrameFields, group: Group, packets_since_last: int) -> int:
+    def _number(self, fields: FrameFields, group: Group) -> int:
         if fields.model:
             if fields.number % (1 << NUMBER_BITS) != group.number_bits:
                 raise BitstreamError("a keyframe tells two numbers")
             return fields.number
         if self._newest is None:
             raise MissingBaseError("a predicted frame came before any keyframe")
-        if packets_since_last > MAX_LOST_PACKETS + 1:
-            raise MissingBaseError(f"{packets_since_last - 1} packets before a predicted frame never came")
-        expected = self._newest + group.num_fresh * packets_since_last
+        if self._packets_since_newest > MAX_LOST_PACKETS + 1:
+            raise MissingBaseError(
+                f"{self._packets_since_newest - 1} packets before a predicted frame did not come, or were not read"
+            )
+        expected = self._newest + group.num_fresh * self._packets_since_newest
         ahead = (group.number_bits - expected + _HALF) % (1 << NUMBER_BITS) - _HALF
         return (expected + ahead) % NUM_NUMBERS
 
@@ -400,7 +406,7 @@ class StreamReader:
             self._read[frame.number] = None
         while len(self._read) > 4 * WINDOW:
             del self._read[next(iter(self._read))]
-        self._newest = states[-1][0]
+        self._newest, self._packets_since_newest = states[-1][0], 0
         return found
 
 

@@ -348,7 +348,10 @@ class DecoderAdapter(RtpDecoder):
             first_pts = pts if first_pts is None and not frame.is_repeated else first_pts
             wait_s = 0.0 if first_pts is None else min((pts - first_pts) / CLOCK_RATE_HZ, MAX_WAIT_S)
             received.append(ReceivedFrame(frame, pts, data.arrival_time_s, wait_s))
-        self._plugin.stats.add(frames_recovered=sum(frame.is_repeated for frame in frames))
+        self._plugin.stats.add(
+            frames_recovered=sum(frame.is_repeated for frame in frames),
+            frames_interpolated=sum(frame.is_interpolated for frame in frames),
+        )
         self._last = Last(newest, timestamp, (timestamp - last_timestamp) // span)
         if self._plugin.conceal and self._last.interval > 0:
             interval_s = self._last.interval / CLOCK_RATE_HZ

@@ -42,6 +42,8 @@ class PluginCounts:
     """Bytes of the payloads that were parsed, headers not counted."""
     frames_recovered: int = 0
     """How many of them came in a later packet than their own, which was lost."""
+    frames_interpolated: int = 0
+    """Frames that their message left to the frames around them."""
     frames_concealed: int = 0
     """Frames that did not come in time and were guessed."""
     video_bytes_received: int = 0

@@ -9,6 +9,7 @@ from benchmarks.wire.call import Arrived, CallConfig, CallRecord
 from benchmarks.wire.designs import gfvc, levels_of, ours, packed, sizes, train_dictionary
 from benchmarks.wire.link import burst_loss, random_loss
 from benchmarks.wire.loss import figures, shown
+from benchmarks.wire.quality import received
 from codec import Model
 from codec.structs import QuantisedKeypoints
 from training.tracks import Track
@@ -42,8 +43,19 @@ def test_designs_have_the_sizes_of_their_formats(track: Track, tiny_model: Model
     found = sizes(track, tiny_model, train_dictionary([track] * 40))
     assert set(found["32-bit floats"]) == {240}
     assert set(found["packed bits"]) == {58}
+    shared = {2: found.pop("ours, two frames a message"), 3: found.pop("ours, three frames a message")}
     assert all(len(each) == len(track) for each in found.values())
     assert sum(found["ours"]) < sum(ours(track, tiny_model, repeats=2))
+    for count, each in shared.items():
+        assert len(track) - count < len(each) <= len(track)
+        assert [bool(size) for size in each[1:]] == ([False] * (count - 1) + [True]) * ((len(each) - 1) // count)
+        assert sum(each) < sum(found["ours"][: len(each)])
+
+
+def test_what_shared_messages_bring_is_near_what_was_detected(track: Track, tiny_model: Model) -> None:
+    found = received(track, tiny_model, 2)
+    assert found.shape == track.shape
+    assert np.abs(found - track)[..., :2].max() < 0.02
 
 
 def test_packed_bits_hold_every_value(track: Track) -> None:

@@ -287,6 +287,17 @@ def test_pictures_share_a_packet(tiny_model: Model) -> None:
     assert (counts.frames_sent, counts.frames_received, counts.frames_recovered) == (10, 10, 0)
 
 
+def test_pictures_that_share_a_packet_are_interpolated_where_nothing_moves(tiny_model: Model) -> None:
+    plugin = Plugin(tiny_model, pictures="deferred", repeats=0, frames_per_packet=3)
+    sender, receiver = EncoderAdapter(plugin), Receiver(plugin)
+    for index in range(7):
+        payloads, timestamp = sender.encode(frame_of(noise(64, 64), pts=index))
+        for payload in payloads:
+            receiver.feed(payload, timestamp)
+    assert receiver.numbers == [(i, 3000 * i) for i in range(7)]
+    assert plugin.stats.snapshot().frames_interpolated == 4
+
+
 def test_a_frame_that_does_not_come_is_guessed_for_its_time(tiny_model: Model) -> None:
     plugin = Plugin(tiny_model, pictures="deferred")
     sender, receiver = EncoderAdapter(plugin), Receiver(plugin)
