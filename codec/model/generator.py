@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.config import CodecConfig
-from codec.model.attention import CrossModalAttention, content_dim
+from codec.model.attention import CrossModalAttention, content_dim, filled_up
 from codec.model.background import MatteNetwork, still_backgrounds
 from codec.model.grid import cell_centres, gaussians, resize, sample
 from codec.model.image_decoder import ImageDecoder
@@ -69,8 +69,8 @@ class ReferenceMemory:
             still background.
         locations_BRKC: their keypoints.
         keys_BMD: keys of all cells of all references, then the extra ones; with keypoint motion in the
-            wide form of ``model.attention``.
-        values_BMV: value columns, then per reference (with warped pixels) share, x and y offset.
+            wide form of ``model.attention``, filled up to the width of the values.
+        values_BMV: value columns, then per reference (with warped pixels) share, x and y offset; filled up likewise.
     """
 
     image_BRCHW: Tensor
@@ -175,6 +175,7 @@ class Generator(nn.Module):
             for slot, reference in enumerate(references)
         ]
         keys_BMD, values_BMV = self.attention.with_extra(torch.cat(keys, dim=1), torch.cat(columns, dim=1))
+        keys_BMD, values_BMV = filled_up(keys_BMD, values_BMV)
         image_BRCHW = torch.stack([reference.image_BCHW for reference in references], dim=1)
         return ReferenceMemory(
             image_BRCHW,
@@ -215,7 +216,8 @@ class Generator(nn.Module):
         features_BCHW = features_BNV.transpose(1, 2).unflatten(2, (grid, grid))
         if not config.warped_pixels:
             return Generated(self.decoder(features_BCHW, None).image_BCHW, None, None, None, None)
-        found_BRNC = read_BNV[..., end:].float().unflatten(2, (-1, 3)).transpose(1, 2)
+        num_references = memory.locations_BRKC.shape[1]
+        found_BRNC = read_BNV[..., end : end + 3 * num_references].float().unflatten(2, (-1, 3)).transpose(1, 2)
         shares_BRHW = found_BRNC[..., 0].unflatten(2, (grid, grid))
         flow_BRNC = position_BRNC + found_BRNC[..., 1:] / found_BRNC[..., :1].clamp(min=SMALLEST_SHARE)
         flow_BRHWC = flow_BRNC.unflatten(2, (grid, grid))
