@@ -75,10 +75,10 @@ class CodingConfig:
     fps: Annotated[float, _shown("FPS")] = 30.0
     """Most pictures a second. Headers cost more than keypoints, so this sets the bitrate."""
     max_kbps: Annotated[float, _shown("KBPS", "no limit")] = 0.0
-    """Most kbit/s of pictures, headers included; lowers the rate of pictures."""
+    """Most kbit/s of pictures, headers included: pictures share packets, then there are fewer of them."""
     repeats: Annotated[int, _shown("N")] = 2
     """Pictures before it that each packet sends once more: so many lost packets in a row cost nothing."""
-    frames_per_packet: Annotated[int, _shown("N")] = 1
+    frames_per_packet: Annotated[int, _shown("N", "1, and up to 3 on a link too thin for it")] = 0
     """Pictures that share a packet, 1 to 4: fewer headers, and 40 ms more delay for each at 25 a second. Those on the
     way to the next are interpolated."""
     header_extensions: bool = True
@@ -148,7 +148,7 @@ class SenderConfig:
             ("fps", self.coding.fps, 1, 120),
             ("max-kbps", self.coding.max_kbps, 0, 10_000),
             ("repeats", self.coding.repeats, 0, 4),
-            ("frames-per-packet", self.coding.frames_per_packet, 1, 4),
+            ("frames-per-packet", self.coding.frames_per_packet, 0, 4),
             ("rest-fps", self.coding.rest_fps, 0, 120),
             ("crossover-kbps", self.coding.crossover_kbps, 1, 10_000),
             ("video-kbps", self.coding.video_kbps, 20, 4_000),

@@ -59,7 +59,8 @@ class Session:
         self._show = show
         if config.output.report is not None:
             check_folder(config.output.report)
-        self._pace = Pace(config.coding.fps, config.coding.max_kbps * 1000)
+        coding = config.coding
+        self._pace = Pace(coding.fps, coding.max_kbps * 1000, coding.frames_per_packet)
         self._stop = asyncio.Event()
         self._call: Call | None = None
         self._dump = None if config.output.dump is None else FrameDump(config.output.dump)
@@ -86,7 +87,7 @@ class Session:
             model,
             pictures="deferred",
             repeats=self._config.coding.repeats,
-            frames_per_packet=self._config.coding.frames_per_packet,
+            frames_per_packet=lambda: self._pace.frames_per_packet,
             header_extensions=self._config.coding.header_extensions,
             rest_fps=self._config.coding.rest_fps,
             on_encoded=self._on_encoded,

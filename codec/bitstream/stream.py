@@ -121,20 +121,33 @@ class StreamWriter:
         repeats: int = 0,
         frames_per_packet: int = 1,
     ) -> None:
-        if repeats < 0 or not 1 <= frames_per_packet <= 4 or repeats + frames_per_packet > MAX_GROUP:
-            raise ConfigError(
-                f"repeats is {repeats} and frames_per_packet {frames_per_packet}; a packet holds 1 to 4 new frames, "
-                f"and {MAX_GROUP} in all"
-            )
+        self._repeats = repeats
+        self.frames_per_packet = frames_per_packet
         self._config = config
         self._priors = _fitting(priors, config)
         self._identity = stream_identity(model_sha256, priors)
         self._next_number = first_number % NUM_NUMBERS
-        self._repeats = repeats
-        self._frames_per_packet = frames_per_packet
         self._window = FrameWindow()
         self._sent: list[_Sent] = []
         self._num_waiting = 0
+
+    @property
+    def frames_per_packet(self) -> int:
+        """Frames that wait for each other and share a message; may change at any time.
+
+        Raises:
+            ConfigError: a message would have more than ``MAX_GROUP`` frames.
+        """
+        return self._frames_per_packet
+
+    @frames_per_packet.setter
+    def frames_per_packet(self, frames_per_packet: int) -> None:
+        if self._repeats < 0 or not 1 <= frames_per_packet <= 4 or self._repeats + frames_per_packet > MAX_GROUP:
+            raise ConfigError(
+                f"repeats is {self._repeats} and frames_per_packet {frames_per_packet}; a packet holds 1 to 4 new "
+                f"frames, and {MAX_GROUP} in all"
+            )
+        self._frames_per_packet = frames_per_packet
 
     def write(
         self, keypoints: Keypoints, *, force_keyframe: bool = False, base_number: int | None = None

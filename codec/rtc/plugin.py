@@ -38,7 +38,8 @@ class Plugin:
             the program runs the generator itself.
         references: reference pictures for "inline", each uint8 (S, S, 3); may be set later.
         repeats: frames before it that each message sends once more: so many lost packets in a row cost nothing.
-        frames_per_packet: pictures that share a packet: fewer headers, more delay.
+        frames_per_packet: pictures that share a packet: fewer headers, more delay; or what tells it before each picture
+            (called in a worker thread).
         header_extensions: whether packets carry what is negotiated beside them (send time and more, 12 bytes); the
             peer's estimate of the bandwidth is coarser without.
         rest_fps: least pictures a second of a face that keeps still; 0 sends every picture.
@@ -62,7 +63,7 @@ class Plugin:
         pictures: Literal["inline", "deferred"] = "inline",
         references: ReferenceSet | Sequence[Rgb] = (),
         repeats: int = 2,
-        frames_per_packet: int = 1,
+        frames_per_packet: int | Callable[[], int] = 1,
         header_extensions: bool = True,
         conceal: bool = True,
         rest_fps: float = 0.0,
@@ -74,7 +75,7 @@ class Plugin:
         self.model = model
         self.pictures = pictures
         self.repeats = repeats
-        self.frames_per_packet = frames_per_packet
+        self.frames_per_packet = frames_per_packet if callable(frames_per_packet) else lambda: frames_per_packet
         self.header_extensions = header_extensions
         self.conceal = conceal
         self.rest_fps = rest_fps

@@ -298,6 +298,20 @@ def test_pictures_that_share_a_packet_are_interpolated_where_nothing_moves(tiny_
     assert plugin.stats.snapshot().frames_interpolated == 4
 
 
+def test_how_many_pictures_share_a_packet_may_change_in_a_call(tiny_model: Model) -> None:
+    shared = iter([1, 1, 3, 3, 3, 3, 2, 2, 2, 1])
+    plugin = Plugin(tiny_model, pictures="deferred", repeats=0, frames_per_packet=lambda: next(shared))
+    sender, receiver = EncoderAdapter(plugin), Receiver(plugin)
+    sent = []
+    for index in range(9):
+        payloads, timestamp = sender.encode(frame_of(np.roll(noise(64, 64), index, axis=0), pts=index))
+        sent.append(len(payloads))
+        for payload in payloads:
+            receiver.feed(payload, timestamp)
+    assert sent == [1, 0, 0, 1, 0, 1, 0, 1, 1]
+    assert receiver.numbers == [(i, 3000 * i) for i in range(9)]
+
+
 def test_a_frame_that_does_not_come_is_guessed_for_its_time(tiny_model: Model) -> None:
     plugin = Plugin(tiny_model, pictures="deferred")
     sender, receiver = EncoderAdapter(plugin), Receiver(plugin)

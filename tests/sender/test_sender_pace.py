@@ -25,15 +25,29 @@ def test_a_pause_of_the_camera_is_not_made_up_for() -> None:
     assert sum(pace.admit(60.0 + index / 30) for index in range(1, 31)) <= 11
 
 
-def test_the_wire_limit_counts_headers() -> None:
-    pace = Pace(30, max_wire_bps=8_000)
+@pytest.mark.parametrize(("frames_per_packet", "expected"), [(1, 12.5), (2, 25), (4, 30)])
+def test_the_wire_limit_counts_headers(frames_per_packet: int, expected: float) -> None:
+    pace = Pace(30, 8_000, frames_per_packet)
     for _ in range(200):
         pace.note_payload(12)
-    assert admitted(pace, 30) == pytest.approx(8_000 / (8 * (12 + HEADER_BYTES)), abs=0.2)
+    assert 8_000 / (8 * (12 + HEADER_BYTES)) == 12.5
+    assert admitted(pace, 30) == pytest.approx(expected, abs=0.2)
+    assert pace.frames_per_packet == frames_per_packet
+
+
+@pytest.mark.parametrize(
+    ("max_wire_bps", "shared", "fps"), [(0, 1, 30), (16_000, 1, 25), (12_000, 2, 30), (8_000, 3, 30), (4_000, 3, 18.75)]
+)
+def test_pictures_share_packets_before_there_are_fewer_of_them(max_wire_bps: float, shared: int, fps: float) -> None:
+    pace = Pace(30, max_wire_bps)
+    for _ in range(200):
+        pace.note_payload(12)
+    assert pace.frames_per_packet == shared
+    assert admitted(pace, 30) == pytest.approx(fps, abs=0.2)
 
 
 def test_the_peers_alarm_slows_the_pictures_to_a_floor() -> None:
-    pace = Pace(30)
+    pace = Pace(30, frames_per_packet=1)
     for _ in range(200):
         pace.note_payload(20)
     pace.note_peer_bitrate(8_800)
@@ -52,5 +66,5 @@ def test_video_takes_fewer_pictures_on_a_thin_link_alone() -> None:
     pace.note_peer_bitrate(200_000)
     assert pace.interval_s == pytest.approx(1 / 25)
     pace.note_mode(is_video=False)
-    pace.note_peer_bitrate(5_000)
-    assert pace.interval_s > 1 / 15
+    pace.note_peer_bitrate(2_500)
+    assert pace.interval_s > 1 / 25
