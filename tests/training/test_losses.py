@@ -9,7 +9,7 @@ from codec.errors import TrainingError
 from codec.model.grid import cell_centres
 from training.losses import equivariance_loss, face_weight, landmark_loss, spread_loss
 from training.perceptual import PerceptualLoss, VggFeatures, load_vgg
-from training.reconstruction import quantise_straight_through, round_to_bins
+from training.reconstruction import coding_errors, quantise_straight_through, round_to_bins, with_errors
 from training.spline import ThinPlateSpline
 
 
@@ -66,6 +66,27 @@ def test_pixels_weigh_more_at_a_landmark() -> None:
     weight = face_weight(torch.tensor([[[0.0, 0.0]]]), 33, 4.0)
     assert float(weight[0, 0, 16, 16]) == pytest.approx(5)
     assert float(weight[0, 0, 0, 0]) == pytest.approx(1)
+
+
+def test_coding_errors_have_their_deviation_along_the_basis() -> None:
+    from codec.bitstream.priors import BASIS_BITS, GRID_BITS, generic_priors
+
+    basis_NN = torch.from_numpy(generic_priors(2).basis_NN).float()
+    errors_BK3 = coding_errors(basis_NN, 0.5, 4000, torch.Generator().manual_seed(1))
+    assert errors_BK3.shape == (4000, 2, 3)
+    steps_N = torch.diagonal(basis_NN).unflatten(0, (2, 3)) / (1 << BASIS_BITS)
+    expected_K3 = 0.5 * steps_N / (1 << GRID_BITS) * torch.tensor([2.0, 2.0, 1.0])
+    assert torch.allclose(errors_BK3.std(0), expected_K3, rtol=0.05)
+    assert float(errors_BK3.mean().abs()) < 1e-4
+
+
+def test_errors_move_keypoints_within_their_range() -> None:
+    from codec.structs import Keypoints
+
+    keypoints = Keypoints(torch.tensor([[[0.5, -0.99]]]), torch.tensor([[0.9]]))
+    moved = with_errors(keypoints, torch.tensor([[[0.1, -0.1, 0.2]]]))
+    assert torch.allclose(moved.locations_BKC, torch.tensor([[[0.6, -1.0]]]))
+    assert float(moved.strengths_BK) == 1.0
 
 
 def test_rounding_is_the_bitstreams(tiny_config: object) -> None:

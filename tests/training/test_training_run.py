@@ -66,6 +66,15 @@ def test_a_killed_run_goes_on_with_the_losses_of_an_unbroken_one(
         assert [line[name] for line in parts] == pytest.approx([line[name] for line in whole], abs=2e-5), name
 
 
+def test_coding_noise_is_drawn_by_the_step(config: TrainConfig, run: RunConfig, train: Train, tmp_path: Path) -> None:
+    noisy = dataclasses.replace(config, coding_noise=2.0, steps=2)
+    first = train(noisy, dataclasses.replace(run, out=tmp_path / "first"))
+    again = train(noisy, dataclasses.replace(run, out=tmp_path / "again"))
+    plain = train(dataclasses.replace(config, steps=2), dataclasses.replace(run, out=tmp_path / "plain"))
+    assert [row["total"] for row in first] == [row["total"] for row in again]
+    assert first[0]["total"] != plain[0]["total"]
+
+
 def test_a_run_leaves_weights_pictures_and_tensorboard(
     config: TrainConfig, run: RunConfig, train: Train, store: Path
 ) -> None:
