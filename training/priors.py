@@ -52,7 +52,7 @@ FRAMES_PER_CLIP = 60
 class PriorsConfig:
     """How priors are learned."""
 
-    step: float = 0.065
+    step: float = 0.054
     """Step of the quantiser: an error of one step costs the square of this, as a share of what the picture misses."""
     num_activities: int = 8
     """Kinds of frames, from still to lively."""

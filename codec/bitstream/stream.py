@@ -35,7 +35,7 @@ MAX_LOST_PACKETS = 15
 REST = 2.0
 """Steps of the quantiser that a face at rest may be off by, in each coefficient: in the five stillest of sixteen clips
 37 to 88% of the frames are within two steps of the one before, and 7 to 36% within one."""
-NEAR = 100.0
+NEAR = 300.0
 """Square of the distance, in steps of the quantiser, up to which an interpolated frame may be off what was detected.
 Detectors jitter: between two frames that were sent the straight line is mostly nearer to the face than what was
 detected (docs/training-log.md has the figures)."""
