@@ -35,10 +35,10 @@ MAX_LOST_PACKETS = 15
 REST = 2.0
 """Steps of the quantiser that a face at rest may be off by, in each coefficient: in the five stillest of sixteen clips
 37 to 88% of the frames are within two steps of the one before, and 7 to 36% within one."""
-NEAR = 300.0
-"""Square of the distance, in steps of the quantiser, up to which an interpolated frame may be off what was detected.
-Detectors jitter: between two frames that were sent the straight line is mostly nearer to the face than what was
-detected (docs/training-log.md has the figures)."""
+NEAR = 200.0
+"""Squared distance, in steps of the quantiser, that an interpolated frame may be off what was detected; n in a row,
+all together, a share of 1 / n**2. Detectors jitter: from a frame to the next but one the straight line is mostly nearer
+to the face than what was detected, but the longer it is, the more of its error is movement (docs/training-log.md)."""
 _HALF = 1 << NUMBER_BITS >> 1
 
 
@@ -217,17 +217,18 @@ class StreamWriter:
                 between, target = frames[: count - 1], frames[count - 1]
                 distance = (target.number - base_number) % NUM_NUMBERS
                 coded = self._next(target.number, target.grid_N, base, distance)
-                if all(self._is_near(each, base_number, base, distance, coded.known) for each in between):
+                errors = [self._error(each, base_number, base, distance, coded.known) for each in between]
+                if sum(errors) * len(errors) ** 2 <= NEAR:
                     break
             run += [_Sent(each.number, each.grid_N, None, None, True) for each in between] + [coded]
             frames, base_number, base = frames[count:], coded.number, coded.known
         return run
 
-    def _is_near(self, frame: _Sent, base_number: int, base: FrameState, distance: int, coded: FrameState) -> bool:
-        """Return whether a frame between two that are coded may be left to interpolation."""
+    def _error(self, frame: _Sent, base_number: int, base: FrameState, distance: int, coded: FrameState) -> float:
+        """Return how far a frame between two that are coded is from the line between them, in squared steps."""
         index = (frame.number - base_number) % NUM_NUMBERS
         error_N = frame.grid_N - interpolate(base.values_N, coded.values_N, index, distance)
-        return float(np.square(self._priors.analysis_NN @ error_N).sum()) <= NEAR
+        return float(np.square(self._priors.analysis_NN @ error_N).sum())
 
     def _chained(self) -> bytes:
         """Return the message of the newest frames as they were coded, each from the one before; keep their states.
