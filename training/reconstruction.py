@@ -110,8 +110,9 @@ def coding_errors(basis_NN: Tensor, deviation: float, count: int, draws: torch.G
         draws: source of the draws.
     """
     steps_BN = torch.randn(count, len(basis_NN), generator=draws) * deviation
-    unit_BK3 = (steps_BN @ basis_NN.T / (1 << BASIS_BITS + GRID_BITS)).unflatten(1, (-1, 3))
-    return unit_BK3 * torch.tensor([2.0, 2.0, 1.0])
+    unit_BN = steps_BN @ basis_NN.T / (1 << BASIS_BITS + GRID_BITS)
+    errors_BK3: Tensor = unit_BN.unflatten(1, (-1, 3)) * torch.tensor([2.0, 2.0, 1.0])
+    return errors_BK3
 
 
 def quantise_straight_through(keypoints: Keypoints, codec: CodecConfig) -> Keypoints:

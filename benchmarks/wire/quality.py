@@ -54,7 +54,8 @@ def rounded(track: Track, location_bits: int, strength_bits: int) -> Track:
     levels = np.array([1 << location_bits, 1 << location_bits, 1 << strength_bits])
     scale, offset = np.array([2, 2, 1]), np.array([-1, -1, 0])
     unit_FK3 = (track - offset) / scale
-    return (((np.floor(unit_FK3 * levels) + 0.5) / levels) * scale + offset).astype(np.float32)
+    rounded_FK3: Track = (((np.floor(unit_FK3 * levels) + 0.5) / levels) * scale + offset).astype(np.float32)
+    return rounded_FK3
 
 
 def coded(track: Track, priors: Priors, trade: float) -> Track:
