@@ -129,7 +129,7 @@ async def _stopped_by_signals(stop: asyncio.Event) -> AsyncIterator[None]:
 
     def leave_to_python() -> None:
         for number in numbers:
-            with contextlib.suppress(NotImplementedError):
+            with contextlib.suppress(NotImplementedError):  # Windows: none was added
                 loop.remove_signal_handler(number)
 
     def on_signal() -> None:

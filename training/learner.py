@@ -77,7 +77,9 @@ class Learner:
         perceptual = self._perceptual()
         lpips = load_lpips(run.loss_weights, device) if config.losses.lpips else None
         self.objective = Objective(config, perceptual, lpips)
-        self.basis_NN = torch.from_numpy(default_priors(config.codec).basis_NN).float()
+        self.basis_NN: Tensor | None = None
+        if config.coding_noise:
+            self.basis_NN = torch.from_numpy(default_priors(config.codec).basis_NN).float()
 
     def _build_generator(self, begins: bool) -> None:
         config, run = self.config, self.run_config
@@ -166,16 +168,18 @@ class Learner:
         dropped_BM = None
         if config.key_dropout:
             num_keys = batch.references_BRCHW.shape[1] * self.codec.grid_size**2
-            dropped_BM = torch.rand(config.batch_size, num_keys, generator=draws) < config.key_dropout
-            dropped_BM = dropped_BM[self.processes.rank * self.each :][: self.each].to(self.device)
+            dropped_BM = self._own(torch.rand(config.batch_size, num_keys, generator=draws) < config.key_dropout)
         errors_BK3 = None
-        if config.coding_noise:
-            errors_BK3 = coding_errors(self.basis_NN, config.coding_noise, config.batch_size, draws)
-            errors_BK3 = errors_BK3[self.processes.rank * self.each :][: self.each].to(self.device)
+        if self.basis_NN is not None:
+            errors_BK3 = self._own(coding_errors(self.basis_NN, config.coding_noise, config.batch_size, draws))
         made: Reconstructed = self.rebuild(
             batch.driving_BCHW, batch.references_BRCHW, warped_BCHW, dropped_BM, errors_BK3
         )
         return made, self.objective.losses(batch, made, spline, draws)
+
+    def _own(self, drawn: Tensor) -> Tensor:
+        """Return this process's share of what was drawn for the whole batch."""
+        return drawn[self.processes.rank * self.each :][: self.each].to(self.device)
 
     def _judged(self, discriminator: Discriminator, batch: Batch, made: Reconstructed) -> dict[str, Tensor]:
         """Return the adversarial losses; the discriminator's own weights get no gradient."""

@@ -1,6 +1,6 @@
 """Stage 4 of 8: the frames of one message to bytes, and back.
 
-    Group --code_group--> bytes of ``Frame.coded`` --read_group--> Group
+    Group --code_group--> bytes of ``Frame.coded`` --read_head, read_frames--> Group
 
 A message carries its newest frame and may carry frames before it: those that share the packet, and those that are
 repeated because their own packet may be lost. Each is coded from the coded one before it, the first from the message's

@@ -1,6 +1,7 @@
 """Stage 5 of 8: envelope and zstd around a message, and back.
 
     message -> [version and form, 1 byte][message, plain or compressed] -> payload
+    message of field 4 alone -> its content, bare                       -> payload
 
 The envelope's high four bits are the wire version, its low four the form of what follows. A compressed body is a zstd
 frame (RFC 8878) without its four magic bytes. The smallest form is sent: one frame of keypoints is high-entropy and
@@ -54,8 +55,9 @@ def unpack(payload: bytes, max_bytes: int) -> bytes:
     if not payload:
         raise BitstreamError("payload is empty")
     if payload[0] & BARE_BIT:
-        if len(payload) > min(max_bytes, MAX_BARE_BYTES):
-            raise BitstreamError(f"bare message has {len(payload)} bytes; at most {max_bytes} are valid")
+        most = min(max_bytes, MAX_BARE_BYTES)
+        if len(payload) > most:
+            raise BitstreamError(f"bare message has {len(payload)} bytes; at most {most} are valid")
         return bytes([BARE_TAG]) + _varint(len(payload)) + payload
     version, form = payload[0] >> 4, payload[0] & 15
     if version != WIRE_VERSION:

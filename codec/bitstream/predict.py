@@ -1,6 +1,7 @@
 """Stage 4 of 8: a frame to coefficients of what was not expected of it, and back.
 
     FrameState of the base --expect--> what is expected; with coefficients --reconstruct--> FrameState of the frame
+    values of two coded frames --interpolate--> values between them
 
 Closed loop: both ends expect a frame from what the receiver has, never from what the camera saw. What was not expected
 is told in a basis in which keypoints move together, as a head does (a Karhunen-Loeve transform, learned), so that most

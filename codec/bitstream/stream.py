@@ -388,31 +388,21 @@ class StreamReader:
     def _keep(
         self, group: Group, codes: list[FrameCode | None], first: int, base_number: int, state: FrameState
     ) -> list[CodedFrame]:
-        num_repeated = len(codes) - group.num_fresh
-        found, states, waiting = [], [], list[int]()
-        base: int | None = base_number
+        states = self._states(codes, first, base_number, state)
+        coded = iter(states)
+        before, after, found = (base_number, state), next(coded), []
         for index, code in enumerate(codes):
+            number, values_N = (first + index) % NUM_NUMBERS, after[1].values_N
+            base = None if code is not None and code.is_keyframe else before[0]
             if code is None:
-                waiting.append(index)
-                continue
-            number = (first + index) % NUM_NUMBERS
-            if code.is_keyframe:
-                after, base = reconstruct_key(code.coefficients_N, self._priors), None
-            else:
-                distance = (number - base_number) % NUM_NUMBERS
-                expected = expect(state, distance, self._priors)
-                after = reconstruct(code.coefficients_N, expected, code.activity, self._priors)
-            states.append((number, after))
-            for each in [*waiting, index]:
-                at = (first + each) % NUM_NUMBERS
-                values_N = after.values_N
-                if each != index:
-                    span = (number - base_number) % NUM_NUMBERS
-                    values_N = interpolate(state.values_N, after.values_N, (at - base_number) % NUM_NUMBERS, span)
-                if each == len(codes) - 1 or at not in self._read:
-                    frame = CodedFrame(at, base, from_grid(values_N, self._config), each < num_repeated)
-                    found.append(dataclasses.replace(frame, is_interpolated=each != index))
-            waiting, base, base_number, state = [], number, number, after
+                passed, span = ((end - before[0]) % NUM_NUMBERS for end in (number, after[0]))
+                values_N = interpolate(before[1].values_N, values_N, passed, span)
+            if index == len(codes) - 1 or number not in self._read:
+                is_repeated = index < len(codes) - group.num_fresh
+                keypoints = from_grid(values_N, self._config)
+                found.append(CodedFrame(number, base, keypoints, is_repeated, is_interpolated=code is None))
+            if code is not None:
+                before, after = after, next(coded, after)
         for number, kept in states if group.is_exact else states[-1:]:
             self._window.add(number, kept)
         for frame in found:
@@ -422,6 +412,24 @@ class StreamReader:
             del self._read[next(iter(self._read))]
         self._newest, self._packets_since_newest = states[-1][0], 0
         return found
+
+    def _states(
+        self, codes: list[FrameCode | None], first: int, base_number: int, state: FrameState
+    ) -> list[tuple[int, FrameState]]:
+        """Return number and state of each coded frame, the first predicted from the base."""
+        states = []
+        for index, code in enumerate(codes):
+            if code is None:
+                continue
+            number = (first + index) % NUM_NUMBERS
+            if code.is_keyframe:
+                state = reconstruct_key(code.coefficients_N, self._priors)
+            else:
+                expected = expect(state, (number - base_number) % NUM_NUMBERS, self._priors)
+                state = reconstruct(code.coefficients_N, expected, code.activity, self._priors)
+            states.append((number, state))
+            base_number = number
+        return states
 
 
 def stream_identity(model_sha256: str, priors: Priors) -> bytes:

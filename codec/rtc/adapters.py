@@ -105,7 +105,7 @@ class EncoderAdapter(RtpEncoder):
     @cached_property
     def _encoder(self) -> Encoder:
         plugin = self._plugin
-        return Encoder(plugin.model, repeats=plugin.repeats, frames_per_packet=plugin.frames_per_packet())
+        return Encoder(plugin.model, repeats=plugin.repeats, frames_per_packet=plugin.choose_frames_per_packet())
 
     def note_acknowledged(self, number: int) -> None:
         """Take note that the receiver has a frame; called on the event loop.
@@ -178,7 +178,7 @@ class EncoderAdapter(RtpEncoder):
             self._plugin.stats.add(frames_at_rest=1)
             return [], timestamp
         self._last_timestamp = timestamp
-        self._encoder.writer.frames_per_packet = self._plugin.frames_per_packet()
+        self._encoder.writer.frames_per_packet = self._plugin.choose_frames_per_packet()
         encoded = self._encoder.write(keypoints, force_keyframe=must_stand_alone, base_number=self._acknowledged)
         payloads = pack_payload(encoded.payload) if encoded.payload else []
         self._is_keyframe_due = False

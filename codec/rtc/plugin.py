@@ -75,7 +75,7 @@ class Plugin:
         self.model = model
         self.pictures = pictures
         self.repeats = repeats
-        self.frames_per_packet = frames_per_packet if callable(frames_per_packet) else lambda: frames_per_packet
+        self.choose_frames_per_packet = frames_per_packet if callable(frames_per_packet) else lambda: frames_per_packet
         self.header_extensions = header_extensions
         self.conceal = conceal
         self.rest_fps = rest_fps
