@@ -59,7 +59,8 @@ def parts(model: Model, references: int) -> dict[str, Callable[[], object]]:
     size, generator = model.config.image_size, model.generator
     pictures = [np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8) for seed in range(5)]
     encoder, decoder = Encoder(model), Decoder(model)
-    decoder.set_references(pictures[:references])
+    for end in (encoder, decoder):
+        end.set_references(pictures[:references])
     frame = decoder.parse(encoder.encode(pictures[-1]).payload)
     image_BCHW = torch.rand(1, 3, size, size, device=model.device)
     with torch.inference_mode():
@@ -70,6 +71,7 @@ def parts(model: Model, references: int) -> dict[str, Callable[[], object]]:
         "reference (once each)": lambda: generator.encode_reference(image_BCHW, keypoints),
         f"set of {references} references (once a change)": lambda: generator.combine(features),
         "query network": lambda: generator.query_network(keypoints),
+        "alignment (at the sender)": lambda: encoder.align(keypoints.to("cpu"), pictures[-1]),
         "picture": lambda: decoder.generate(frame),
     }
 

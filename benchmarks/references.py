@@ -135,7 +135,8 @@ class SimulatedCall:
         reference, self._arrival = self._arrival[1], None
         before = self._held.used
         self._held.acknowledge(reference.sha256)
-        self._decoder.set_references([each.rgb for each in self._held.used])
+        for end in (self._encoder, self._decoder):
+            end.set_references([each.rgb for each in self._held.used])
         self.changes.append(
             {
                 "time_s": round(time_s, 2),

@@ -8,10 +8,11 @@ import torch
 
 from codec.bitstream.quantise import dequantise
 from codec.bitstream.stream import StreamReader
-from codec.errors import ConfigError, ReferenceImageError
-from codec.frames import Rgb, image_from_rgb, rgb_from_image
+from codec.errors import ReferenceImageError
+from codec.frames import Rgb, rgb_from_image
 from codec.loading import Model
-from codec.model.generator import Generated, ReferenceFeatures, ReferenceMemory
+from codec.memory import ReferencePictures
+from codec.model.generator import Generated, ReferenceMemory
 from codec.structs import CodedFrame, Keypoints
 
 
@@ -29,7 +30,7 @@ class Decoder:
         self.model = model
         self.reader = StreamReader(model.config, model.sha256, model.priors)
         self._memory: ReferenceMemory | None = None
-        self._features: dict[bytes, ReferenceFeatures] = {}
+        self._pictures = ReferencePictures(model)
 
     @property
     def num_references(self) -> int:
@@ -45,22 +46,10 @@ class Decoder:
         Raises:
             ConfigError: a picture has another size than the model's.
         """
-        size = self.model.config.image_size
-        features: dict[bytes, ReferenceFeatures] = {}
-        for rgb in rgbs:
-            if rgb.shape != (size, size, 3):
-                raise ConfigError(f"reference is {rgb.shape}; the model takes ({size}, {size}, 3)")
-            name = rgb.tobytes()
-            features[name] = self._features[name] if name in self._features else self.encode_reference(rgb)
+        self._pictures.set(rgbs)
+        features = self._pictures.features
         with torch.inference_mode():
-            self._memory = self.model.generator.combine(list(features.values())) if features else None
-        self._features = features
-
-    def encode_reference(self, rgb: Rgb) -> ReferenceFeatures:
-        """Compute all that frames need of one reference picture."""
-        with torch.inference_mode():
-            image_BCHW = image_from_rgb(rgb).to(self.model.device)
-            return self.model.generator.encode_reference(image_BCHW, self.model.generator.detect(image_BCHW))
+            self._memory = self.model.generator.combine(features) if features else None
 
     def parse(self, payload: bytes) -> CodedFrame:
         """Read the newest frame of one message.

@@ -1,6 +1,8 @@
-"""The sending half of the pipe: image to bytes (stages 2 to 5)."""
+"""The sending half of the pipe: image to bytes (stages 2 to 5), its keypoints aligned on the way."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 
@@ -8,11 +10,16 @@ from codec.bitstream.stream import StreamWriter
 from codec.errors import ConfigError
 from codec.frames import Rgb, image_from_rgb
 from codec.loading import Model
+from codec.memory import ReferencePictures
+from codec.model.alignment import NearestAligner
 from codec.structs import EncodedFrame, Keypoints
 
 
 class Encoder:
     """Code pictures as keypoints, one message a picture.
+
+    An encoder that is told the receiver's references aligns keypoints to them: better pictures of the same bits, for
+    about the time of a picture at the receiver (see ``codec.model.alignment``).
 
     Args:
         model: the networks.
@@ -28,6 +35,31 @@ class Encoder:
         self.writer = StreamWriter(
             model.config, model.sha256, model.priors, repeats=repeats, frames_per_packet=frames_per_packet
         )
+        self._references = ReferencePictures(model)
+        self._aligner: NearestAligner | None = None
+        self._before: Keypoints | None = None
+
+    @property
+    def aligns(self) -> bool:
+        """Whether there are references to align keypoints to."""
+        return self._aligner is not None
+
+    def set_references(self, rgbs: Sequence[Rgb]) -> None:
+        """Align keypoints to these pictures, which the receiver holds, from now on; to none by an empty sequence.
+
+        A model that carries no pixels by its keypoints has nothing to align.
+
+        Args:
+            rgbs: each uint8 (S, S, 3), as the receiver has them.
+
+        Raises:
+            ConfigError: a picture has another size than the model's.
+        """
+        config = self.model.config
+        self._references.set(rgbs if config.warped_pixels and config.keypoint_motion else [])
+        features = self._references.features
+        self._aligner = NearestAligner(self.model.generator, features) if features else None
+        self._before = None
 
     def encode(self, rgb: Rgb, force_keyframe: bool = False, base_number: int | None = None) -> EncodedFrame:
         """Code one picture.
@@ -40,12 +72,13 @@ class Encoder:
         Raises:
             ConfigError: the picture has another size.
         """
-        return self.write(self.detect(rgb), force_keyframe=force_keyframe, base_number=base_number)
+        keypoints = self.align(self.detect(rgb), rgb)
+        return self.write(keypoints, force_keyframe=force_keyframe, base_number=base_number)
 
     def write(
         self, keypoints: Keypoints, *, force_keyframe: bool = False, base_number: int | None = None
     ) -> EncodedFrame:
-        """Code the keypoints that ``detect`` found; see ``encode``."""
+        """Code the keypoints that were found; see ``encode``."""
         if base_number is not None and not self.writer.holds(base_number):
             base_number = None
         return self.writer.write(keypoints, force_keyframe=force_keyframe, base_number=base_number)
@@ -61,3 +94,16 @@ class Encoder:
             raise ConfigError(f"picture is {rgb.shape}; the model codes ({size}, {size}, 3)")
         with torch.inference_mode():
             return self.model.generator.detect(image_from_rgb(rgb).to(self.model.device)).to("cpu")
+
+    def align(self, keypoints: Keypoints, rgb: Rgb) -> Keypoints:
+        """Move the keypoints that ``detect`` found so that the references meet the picture; without references, not.
+
+        Pictures should come in order: keypoints of one that keeps still are steadied by those of the one before.
+        """
+        if self._aligner is None:
+            return keypoints
+        with torch.inference_mode():
+            image_BCHW = image_from_rgb(rgb).to(self.model.device)
+            found = keypoints.to(self.model.device)
+            self._before = self._aligner.align(found, image_BCHW, self._before)
+            return self._before.to("cpu")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from codec.errors import ConfigError
 from codec.frames import Rgb
@@ -45,6 +45,11 @@ class ReferenceSet:
         return tuple(self._pictures.values())
 
     @property
+    def pictures(self) -> tuple[tuple[str, Rgb], ...]:
+        """Hashes and pictures of one moment, oldest first: for readers in other threads."""
+        return tuple(self._pictures.items())
+
+    @property
     def is_full(self) -> bool:
         """Whether a further picture would push out the oldest."""
         return len(self._pictures) >= self.max_references
@@ -55,6 +60,17 @@ class ReferenceSet:
         for sha256 in dropped:
             del self._pictures[sha256]
         return bool(dropped)
+
+    def replace(self, pictures: Iterable[tuple[str, Rgb]]) -> None:
+        """Hold these pictures, oldest first, and no others.
+
+        Raises:
+            ConfigError: they are more than it holds.
+        """
+        replaced = dict(pictures)
+        if len(replaced) > self.max_references:
+            raise ConfigError(f"{len(replaced)} references; at most {self.max_references} are held")
+        self._pictures = replaced
 
     def add(self, sha256: str, rgb: Rgb) -> bool:
         """Add a picture; drop the oldest when full.

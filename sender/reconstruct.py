@@ -72,8 +72,9 @@ class Reconstructor:
         """
         with self._lock:
             self._decoder.set_references(references)
+            self._encoder.set_references(references)
             start_s = time.perf_counter()
-            keypoints = quantise(self._encoder.detect(rgb), self._model.config)
+            keypoints = quantise(self._encoder.align(self._encoder.detect(rgb), rgb), self._model.config)
             generated = self._decoder.generate(CodedFrame(0, None, keypoints))
             elapsed_s = time.perf_counter() - start_s
             self.picture_s = elapsed_s if self.picture_s is None else 0.8 * self.picture_s + 0.2 * elapsed_s

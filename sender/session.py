@@ -88,6 +88,7 @@ class Session:
             pictures="deferred",
             repeats=self._config.coding.repeats,
             frames_per_packet=lambda: self._pace.frames_per_packet,
+            align=self._config.coding.align,
             header_extensions=self._config.coding.header_extensions,
             rest_fps=self._config.coding.rest_fps,
             on_encoded=self._on_encoded,
@@ -102,6 +103,7 @@ class Session:
             self.book,
             GainCheck(reconstructor, coding.reference_quality),
             self.director.link_use,
+            lambda used: plugin.sent_references.replace((each.sha256, each.rgb) for each in used),
         )
         media = Media(self._config.source, self._config.coding, model.config.image_size, self._pace)
         register(plugin)

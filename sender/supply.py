@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from codec.config import CodecConfig
@@ -40,16 +40,24 @@ class ReferenceSupply:
         book: where they are noted.
         check: codes candidates and measures what they gain.
         link: tells what the link carries, and what the pictures take of it.
+        on_used: told which pictures the receiver has in use, whenever that changes.
     """
 
     def __init__(
-        self, config: CodecConfig, count: int, book: Book, check: GainCheck, link: Callable[[], LinkUse]
+        self,
+        config: CodecConfig,
+        count: int,
+        book: Book,
+        check: GainCheck,
+        link: Callable[[], LinkUse],
+        on_used: Callable[[Sequence[CodedReference]], None] = lambda used: None,
     ) -> None:
         self._config = config
         self._count = count
         self._book = book
         self._check = check
         self._link = link
+        self._on_used = on_used
         self._budget = BitBudget()
         self._picker = ReferencePicker(config, self._budget)
         self._held: HeldReferences | None = None
@@ -67,6 +75,7 @@ class ReferenceSupply:
 
         After a lost connection, a receiver may still hold some of ours: it gets the others again.
         """
+        self._on_used(())
         ours = {str(reference["sha256"]) for reference in self._book.references}
         if self._count == 0 or set(hello.reference_sha256s) - ours:
             return
@@ -74,6 +83,7 @@ class ReferenceSupply:
         if self._held is None:
             self._held = HeldReferences(min(self._count, max(hello.max_references, 1)))
         missing = self._held.restart(hello.reference_sha256s)
+        self._on_used(self._held.used)
         if missing:
             self._start(self._deliver_all(self._held, missing))
 
@@ -113,6 +123,7 @@ class ReferenceSupply:
             return
         logger.info("reference %s is in place", status.sha256[:12])
         selection = self._held.acknowledge(status.sha256)
+        self._on_used(self._held.used)
         if selection is not None and self._control is not None and self._control.is_open:
             self._control.send(ReferenceSelection(selection))
 

@@ -6,6 +6,7 @@ import pytest
 import codec
 from codec.errors import ConfigError, ReferenceImageError
 from codec.frames import Rgb, frame_from_rgb, image_from_rgb, rgb_from_frame, rgb_from_image
+from codec.memory import ReferencePictures
 from codec.model.generator import ReferenceFeatures
 from codec.references import ReferenceSet
 
@@ -56,16 +57,27 @@ def test_no_reference_yet(tiny_model: codec.Model, rgb: Rgb) -> None:
 def test_a_reference_is_computed_once(tiny_model: codec.Model, rgb: Rgb, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = codec.Decoder(tiny_model)
     computed: list[Rgb] = []
-    compute = decoder.encode_reference
+    compute = ReferencePictures._compute
 
-    def note(picture: Rgb) -> ReferenceFeatures:
+    def note(self: ReferencePictures, picture: Rgb) -> ReferenceFeatures:
         computed.append(picture)
-        return compute(picture)
+        return compute(self, picture)
 
-    monkeypatch.setattr(decoder, "encode_reference", note)
+    monkeypatch.setattr(ReferencePictures, "_compute", note)
     decoder.set_references([rgb])
     decoder.set_references([rgb, rgb[::-1].copy()])
     assert len(computed) == 2
+
+
+def test_a_reference_set_is_replaced_whole(rgb: Rgb) -> None:
+    references = ReferenceSet(2)
+    references.add("a", rgb)
+    references.replace([("b", rgb), ("c", rgb)])
+    assert references.sha256s == ("b", "c")
+    assert [sha256 for sha256, _ in references.pictures] == ["b", "c"]
+    with pytest.raises(ConfigError, match="3 references; at most 2 are held"):
+        references.replace((name, rgb) for name in "def")
+    assert references.sha256s == ("b", "c")
 
 
 def test_reference_set_is_bounded(rgb: Rgb) -> None:

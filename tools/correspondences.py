@@ -20,6 +20,7 @@ from codec import Decoder, Encoder, load_model
 from codec.bitstream.quantise import dequantise
 from codec.errors import WarpcallError
 from codec.frames import image_from_rgb
+from codec.memory import ReferencePictures
 from training.correspondence import correspondences
 from training.evaluate.clips import read_clip, reference_positions
 from training.picture import Picture, dots, draw, draw_keypoints, to_rgb
@@ -45,17 +46,18 @@ def rows(config: CorrespondencesConfig) -> list[Picture]:
     """Code the chosen frames and draw a row for each."""
     model = load_model(config.weights, "cpu")
     frames = read_clip(config.clip, model.config.image_size).frames_NSS3
-    encoder, decoder = Encoder(model), Decoder(model)
+    encoder, decoder, pictures = Encoder(model), Decoder(model), ReferencePictures(model)
     references = [frames[position] for position in reference_positions(len(frames), config.references)]
-    decoder.set_references(references)
+    for each in (encoder, decoder):
+        each.set_references(references)
+    pictures.set(references)
     cells, centres_NC, colours = dots(model.config.grid_size**2)
     drawn = []
     for position in np.linspace(0, len(frames) - 1, config.frames + 2)[1:-1].astype(int):
         coded = decoder.parse(encoder.encode(frames[position]).payload)
         keypoints, generated = dequantise(coded.keypoints, model.config), decoder.generate_all(coded)
         with torch.inference_mode():
-            features = [decoder.encode_reference(reference) for reference in references]
-            found = correspondences(model.generator, keypoints, model.generator.combine(features))
+            found = correspondences(model.generator, keypoints, model.generator.combine(pictures.features))
         driving_CHW = image_from_rgb(frames[position])[0]
         tiles = [
             draw(

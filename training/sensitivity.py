@@ -22,6 +22,7 @@ from torch import Tensor
 from codec import Model
 from codec.bitstream.priors import GRID_BITS, Floats
 from codec.frames import image_from_rgb
+from codec.model.alignment import Aligner
 from codec.model.generator import ReferenceMemory
 from codec.structs import Keypoints
 from training.evaluate.clips import read_clip, reference_positions
@@ -68,6 +69,7 @@ def find_sensitivity(paths: list[Path], model: Model, lpips: Lpips, frames_per_c
     for path in track(paths, "sensitivity"):
         for source_BCHW, memory in scenes(path, model, frames_per_clip):
             keypoints = model.generator.detect(source_BCHW)
+            keypoints = Aligner(model.generator, memory).align(keypoints, source_BCHW)
             pictures = torch.cat(list(pictures_of(nudged(keypoints), memory, model)))
             made_BCHW = model.generator(keypoints, memory).image_BCHW.clamp(0, 1)
             step_N = nudges(model.config.num_keypoints)

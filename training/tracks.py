@@ -1,6 +1,6 @@
-"""Keypoints of clips over time, as the detector finds them: what the bitstream's priors are learned from.
+"""Keypoints of clips over time, as a sender finds them: what the bitstream's priors are learned from.
 
-    clips/*.mp4 -> detector -> tracks, (F, K, 3) float each, kept in a file
+    clips/*.mp4 -> detector, aligner -> tracks, (F, K, 3) float each, kept in a file
 
 Shape legend: F frames, K keypoints, 3 = (x, y, strength).
 """
@@ -8,6 +8,7 @@ Shape legend: F frames, K keypoints, 3 = (x, y, strength).
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,13 @@ import numpy.typing as npt
 import torch
 from rich.progress import track
 
-from codec import Model
+from codec import Encoder, Model
 from codec.errors import TrainingError
-from codec.frames import image_from_rgb
-from training.evaluate.clips import Frames, find_clips, read_clip
+from training.evaluate.clips import Frames, find_clips, read_clip, reference_positions
 
 Track = npt.NDArray[np.float32]
 
-BATCH = 16
+NUM_REFERENCES = 3
 WEIGHTS = "weights"
 FPS = "@fps"
 
@@ -31,6 +31,8 @@ def find_tracks(
     clips: Path, model: Model, limit: int = 0, store: Path | None = None, num_frames: int = 0
 ) -> dict[str, tuple[Track, float]]:
     """Return the keypoints of a folder's clips, from a file where they were found before.
+
+    They are aligned to three of the clip's frames, as evaluation gives them to both ends.
 
     Args:
         clips: folder of mp4 clips.
@@ -50,7 +52,9 @@ def find_tracks(
     tracks: dict[str, tuple[Track, float]] = {}
     for path in track([path for path in paths if path.stem not in known], "keypoints"):
         clip = read_clip(path, model.config.image_size)
-        tracks[path.stem] = keypoints_of(clip.frames_NSS3[: num_frames or None], model), clip.fps
+        frames_NSS3 = clip.frames_NSS3[: num_frames or None]
+        references = reference_positions(len(frames_NSS3), max(0, min(NUM_REFERENCES, len(frames_NSS3) - 2)))
+        tracks[path.stem] = keypoints_of(frames_NSS3, model, references), clip.fps
     if store is not None and tracks:
         _write(store, model, known | tracks)
     return {path.stem: (known | tracks)[path.stem] for path in paths}
@@ -68,15 +72,15 @@ def spread(paths: list[Path], limit: int) -> list[Path]:
     return sorted(path for _, path in chosen)
 
 
-def keypoints_of(frames_NSS3: Frames, model: Model) -> Track:
-    """Return the keypoints of pictures, (F, K, 3)."""
-    found = []
-    for start in range(0, len(frames_NSS3), BATCH):
-        images = torch.cat([image_from_rgb(rgb) for rgb in frames_NSS3[start : start + BATCH]])
-        with torch.inference_mode():
-            keypoints = model.generator.detect(images.to(model.device)).to("cpu")
-        found.append(torch.cat([keypoints.locations_BKC, keypoints.strengths_BK[..., None]], dim=-1).numpy())
-    return np.concatenate(found).astype(np.float32)
+def keypoints_of(frames_NSS3: Frames, model: Model, references: Sequence[int]) -> Track:
+    """Return the keypoints of pictures, aligned to some of them, (F, K, 3)."""
+    encoder = Encoder(model)
+    encoder.set_references([frames_NSS3[position] for position in references])
+    rows = []
+    for rgb in frames_NSS3:
+        keypoints = encoder.align(encoder.detect(rgb), rgb)
+        rows.append(torch.cat([keypoints.locations_BKC, keypoints.strengths_BK[..., None]], dim=-1).numpy())
+    return np.concatenate(rows).astype(np.float32)
 
 
 def _read(store: Path, model: Model) -> dict[str, tuple[Track, float]]:

@@ -91,6 +91,23 @@ class ReferenceMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What the attention finds for a batch of keypoints.
+
+    Attributes:
+        query: of the driving cells.
+        features_BCHW: (B, value_dim, grid, grid) warped features, the decoder's input.
+        shares_BRHW: share of each reference on the attention's grid, or None without warped pixels.
+        flow_BRHWC: where each cell is found in each reference, or None.
+    """
+
+    query: Query
+    features_BCHW: Tensor
+    shares_BRHW: Tensor | None
+    flow_BRHWC: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
 class Generated:
     """One generated batch, with what there is to look at.
 
@@ -201,6 +218,17 @@ class Generator(nn.Module):
             memory: the references.
             dropped_BM: keys to ignore (key/value dropout in training), or None.
         """
+        found = self.find(keypoints, memory, dropped_BM)
+        if found.flow_BRHWC is None or found.shares_BRHW is None:
+            return Generated(self.decoder(found.features_BCHW, None).image_BCHW, None, None, None, None)
+        warped_BCHW = self.warp_pixels(memory, found.shares_BRHW, found.flow_BRHWC)
+        painted = self.decoder(found.features_BCHW, warped_BCHW)
+        return Generated(
+            painted.image_BCHW, warped_BCHW[:, :3], painted.carry_BCHW, found.shares_BRHW, found.flow_BRHWC
+        )
+
+    def find(self, keypoints: Keypoints, memory: ReferenceMemory, dropped_BM: Tensor | None = None) -> Found:
+        """Look for every cell of the new picture in the references; see ``forward``."""
         config, grid = self.config, self.config.grid_size
         query: Query = self.query_network(keypoints)
         position_BRNC = self.expect(query, keypoints, memory.locations_BRKC)
@@ -215,15 +243,12 @@ class Generator(nn.Module):
             )
         features_BCHW = features_BNV.transpose(1, 2).unflatten(2, (grid, grid))
         if not config.warped_pixels:
-            return Generated(self.decoder(features_BCHW, None).image_BCHW, None, None, None, None)
+            return Found(query, features_BCHW, None, None)
         num_references = memory.locations_BRKC.shape[1]
         found_BRNC = read_BNV[..., end : end + 3 * num_references].float().unflatten(2, (-1, 3)).transpose(1, 2)
         shares_BRHW = found_BRNC[..., 0].unflatten(2, (grid, grid))
         flow_BRNC = position_BRNC + found_BRNC[..., 1:] / found_BRNC[..., :1].clamp(min=SMALLEST_SHARE)
-        flow_BRHWC = flow_BRNC.unflatten(2, (grid, grid))
-        warped_BCHW = self.warp_pixels(memory, shares_BRHW, flow_BRHWC)
-        painted = self.decoder(features_BCHW, warped_BCHW)
-        return Generated(painted.image_BCHW, warped_BCHW[:, :3], painted.carry_BCHW, shares_BRHW, flow_BRHWC)
+        return Found(query, features_BCHW, shares_BRHW, flow_BRNC.unflatten(2, (grid, grid)))
 
     def expect(self, query: Query, keypoints: Keypoints, locations_BRKC: Tensor) -> Tensor:
         """Return where each cell is expected in each reference, (B, R, N, 2): at its own place without motion."""

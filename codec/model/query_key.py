@@ -59,6 +59,11 @@ class Query:
     rigid_BN1: Tensor | None
     free_BNC: Tensor | None
 
+    def __getitem__(self, index: slice) -> Query:
+        """Return a slice of the batch."""
+        optional = (None if x is None else x[index] for x in (self.shares_BNK, self.rigid_BN1, self.free_BNC))
+        return Query(self.content_BNC[index], *optional)
+
 
 @dataclass(frozen=True, slots=True)
 class Key:

@@ -30,12 +30,13 @@ from codec.config import CLOCK_RATE_HZ
 from codec.decoder import Decoder
 from codec.encoder import Encoder
 from codec.errors import BitstreamError, ConfigError, MissingBaseError
-from codec.frames import frame_from_rgb
+from codec.frames import Rgb, frame_from_rgb
 from codec.rtc.acknowledge import Acknowledger
 from codec.rtc.conceal import Concealer
 from codec.rtc.payload import NEW_STREAM, RtpPayload, pack_payload, unpack_payload
 from codec.rtc.pictures import NewestWorker
 from codec.rtc.plugin import Plugin
+from codec.rtc.spare import SpareTime
 from codec.rtc.square import square_rgb
 from codec.rtc.stats import FailureLog, KeyframeRequests
 from codec.rtc.switching import StreamCodec
@@ -99,6 +100,8 @@ class EncoderAdapter(RtpEncoder):
         self._reports = FailureLog(logger, "a callback of the program failed")
         self._is_keyframe_due = False
         self._acknowledged: int | None = None
+        self._applied_references: tuple[str, ...] = ()
+        self._spare_time = SpareTime()
         self._target_bitrate = 0
         self._last_timestamp: int | None = None
 
@@ -173,7 +176,7 @@ class EncoderAdapter(RtpEncoder):
         self._change(is_video=False)
         timestamp = _timestamp(frame)
         rgb = square_rgb(frame, self._plugin.model.config.image_size)
-        keypoints, must_stand_alone = self._encoder.detect(rgb), self._must_stand_alone()
+        keypoints, must_stand_alone = self._find(rgb, timestamp), self._must_stand_alone()
         if not must_stand_alone and self._may_rest(keypoints, timestamp):
             self._plugin.stats.add(frames_at_rest=1)
             return [], timestamp
@@ -187,6 +190,28 @@ class EncoderAdapter(RtpEncoder):
         )
         self._report(encoded, timestamp, frame.opaque)
         return payloads, timestamp
+
+    def _find(self, rgb: Rgb, timestamp: int) -> Keypoints:
+        """Find a picture's keypoints, and align them to what the receiver holds if there is time."""
+        self._follow_references()
+        started_s = time.monotonic()
+        keypoints = self._encoder.detect(rgb)
+        if self._plugin.align == "off" or not self._encoder.aligns:
+            return keypoints
+        if self._plugin.align == "auto" and not self._spare_time.is_enough(timestamp / CLOCK_RATE_HZ):
+            return keypoints
+        aligned = self._encoder.align(keypoints, rgb)
+        self._spare_time.note(time.monotonic() - started_s)
+        self._plugin.stats.add(frames_aligned=1)
+        return aligned
+
+    def _follow_references(self) -> None:
+        references = self._plugin.sent_references
+        pictures = references.pictures
+        sha256s = tuple(sha256 for sha256, _ in pictures)
+        if sha256s != self._applied_references:
+            self._applied_references = sha256s
+            self._encoder.set_references([rgb for _, rgb in pictures] if self._plugin.align != "off" else [])
 
     def _may_rest(self, keypoints: Keypoints, timestamp: int) -> bool:
         """Return whether a face that keeps still needs no picture yet."""

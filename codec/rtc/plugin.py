@@ -22,6 +22,9 @@ from codec.structs import EncodedFrame
 if TYPE_CHECKING:
     from codec import Model
 
+MOST_SENT = 16
+"""Reference pictures that a receiver may be sent to hold."""
+
 OnEncoded = Callable[[EncodedFrame, int, object], None]
 OnTargetBitrate = Callable[[int], None]
 OnVideoEncoded = Callable[[int, bool, int, object], None]
@@ -43,6 +46,7 @@ class Plugin:
         header_extensions: whether packets carry what is negotiated beside them (send time and more, 12 bytes); the
             peer's estimate of the bandwidth is coarser without.
         rest_fps: least pictures a second of a face that keeps still; 0 sends every picture.
+        align: whether keypoints are aligned to ``sent_references``: "auto" does where there is time between pictures.
         conceal: whether a receiver guesses frames that do not come in time (see ``codec.rtc.conceal``).
         on_encoded: called in the encoding thread with each coded frame, its timestamp (1/90000 s) and the ``opaque``
             of the frame that was coded.
@@ -65,6 +69,7 @@ class Plugin:
         repeats: int = 2,
         frames_per_packet: int | Callable[[], int] = 1,
         header_extensions: bool = True,
+        align: Literal["auto", "on", "off"] = "auto",
         conceal: bool = True,
         rest_fps: float = 0.0,
         on_encoded: OnEncoded | None = None,
@@ -77,6 +82,7 @@ class Plugin:
         self.repeats = repeats
         self.choose_frames_per_packet = frames_per_packet if callable(frames_per_packet) else lambda: frames_per_packet
         self.header_extensions = header_extensions
+        self.align = align
         self.conceal = conceal
         self.rest_fps = rest_fps
         self.on_encoded = on_encoded
@@ -85,6 +91,8 @@ class Plugin:
         self.on_video_encoded = on_video_encoded
         self.stats = PluginStats()
         self.references = references
+        self.sent_references = ReferenceSet(MOST_SENT)
+        """Pictures that the receiver of the sent tracks has in use; the program keeps this up to date."""
 
     @property
     def references(self) -> ReferenceSet:

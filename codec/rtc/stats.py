@@ -34,6 +34,8 @@ class PluginCounts:
     """Bytes of their payloads, headers not counted."""
     frames_at_rest: int = 0
     """Frames left out because the face kept still."""
+    frames_aligned: int = 0
+    """Frames whose keypoints were aligned to the receiver's references."""
     encode_failures: int = 0
     """Frames that could not be encoded and were left out."""
     frames_received: int = 0

@@ -255,7 +255,7 @@ def test_scores_agree_with_the_pictures(
     path = write_clip("a.mp4", moving_pictures(6))
     _, result = run("--no-landmarks", "--references", "1")
     frames = read_clip(path, 64).frames_NSS3
-    receiver = Transmission(read_clip(path, 64), tiny_model).receiver([frames[0]])
+    receiver = Transmission(read_clip(path, 64), tiny_model, [frames[0]])
     expected = psnr_db(mean_squared_error(frames[1:], receiver.pictures([1, 2, 3, 4, 5]))).mean()
     # The command's weights were rounded to half precision.
     assert result["overall"]["1"]["psnr_db"] == pytest.approx(expected, abs=0.2)

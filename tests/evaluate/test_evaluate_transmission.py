@@ -19,18 +19,23 @@ def clip(write_clip: WriteClip, moving_pictures: MakePictures) -> Clip:
     return read_clip(write_clip("a.mp4", moving_pictures(4)), 64)
 
 
-def test_pictures_are_those_of_the_shipped_decoder(clip: Clip, tiny_model: Model) -> None:
+@pytest.mark.parametrize("align", [True, False])
+def test_pictures_are_those_of_the_shipped_decoder(clip: Clip, tiny_model: Model, align: bool) -> None:
     encoder, decoder = Encoder(tiny_model), Decoder(tiny_model)
-    decoder.set_references([clip.frames_NSS3[0], clip.frames_NSS3[2]])
+    references = [clip.frames_NSS3[0], clip.frames_NSS3[2]]
+    decoder.set_references(references)
+    if align:
+        encoder.set_references(references)
     expected = [decoder.decode(encoder.encode(rgb).payload) for rgb in clip.frames_NSS3]
-    receiver = Transmission(clip, tiny_model).receiver([clip.frames_NSS3[0], clip.frames_NSS3[2]])
-    np.testing.assert_array_equal(receiver.pictures([1, 3]), np.stack([expected[1], expected[3]]))
+    transmission = Transmission(clip, tiny_model, references, align=align)
+    np.testing.assert_array_equal(transmission.pictures([1, 3]), np.stack([expected[1], expected[3]]))
 
 
 def test_counts_every_frame_and_its_headers(clip: Clip, tiny_model: Model) -> None:
-    encoder = Encoder(tiny_model)
+    encoder, references = Encoder(tiny_model), list(clip.frames_NSS3[:1])
+    encoder.set_references(references)
     num_bytes = sum(len(encoder.encode(rgb).payload) for rgb in clip.frames_NSS3)
-    transmission = Transmission(clip, tiny_model)
+    transmission = Transmission(clip, tiny_model, references)
     assert transmission.bits_per_frame == 8 * num_bytes / 4
     assert transmission.payload_bits_per_s(25) == 8 * num_bytes / 4 * 25
     assert transmission.wire_bits_per_s(25) == 8 * (num_bytes + 4 * 68) / 4 * 25

@@ -18,7 +18,7 @@ from codec.frames import Rgb, frame_from_rgb
 from codec.rtc import Plugin, ReceivedFrame, square_rgb
 from codec.rtc.adapters import DecoderAdapter, EncoderAdapter
 from codec.rtc.payload import MAX_PAYLOAD_BYTES, RtpPayload
-from codec.structs import EncodedFrame, Keypoints
+from codec.structs import EncodedFrame, Integers, Keypoints
 
 TIMEOUT_S = 20.0
 
@@ -334,6 +334,48 @@ def test_nothing_is_guessed_where_that_is_not_wanted(tiny_model: Model) -> None:
         receiver.feed(payload, timestamp)
     assert not any(thread.name == "warpcall-concealer" for thread in set(threading.enumerate()) - before)
     assert receiver.guesses.empty()
+
+
+def test_keypoints_are_aligned_to_what_the_receiver_holds(tiny_model: Model) -> None:
+    pictures = [np.roll(noise(64, 64), index, axis=0) for index in range(5)]
+    found: dict[str, list[Integers]] = {}
+    for align, num_aligned in (("on", 2), ("off", 0)):
+        values = found.setdefault(align, [])
+        plugin = Plugin(
+            tiny_model,
+            align=align,  # type: ignore[arg-type]
+            on_encoded=lambda encoded, *_, values=values: values.append(encoded.keypoints.values_K3),
+        )
+        sender = EncoderAdapter(plugin)
+        for index, rgb in enumerate(pictures):
+            plugin.sent_references.replace([("ab" * 32, pictures[0])] if 2 <= index < 4 else [])
+            sender.encode(frame_of(rgb, pts=index), force_keyframe=True)
+        assert plugin.stats.snapshot().frames_aligned == num_aligned
+        assert plugin.stats.snapshot().encode_failures == 0
+    alike = [np.array_equal(on, off) for on, off in zip(found["on"], found["off"], strict=True)]
+    assert alike == [True, True, False, False, True]
+
+
+def test_alignment_can_be_switched_off_and_rests_where_there_is_no_time(
+    tiny_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for align, slow_s, expected in (("off", 0.0, 0), ("auto", 0.0, 20), ("auto", 0.05, 8)):
+        plugin = Plugin(tiny_model, pictures="deferred", align=align)  # type: ignore[arg-type]
+        plugin.sent_references.replace([("ab" * 32, noise(64, 64))])
+        sender, clock_s = EncoderAdapter(plugin), [0.0]
+
+        def tick(clock_s: list[float] = clock_s, slow_s: float = slow_s) -> float:
+            clock_s[0] += slow_s
+            return clock_s[0]
+
+        with monkeypatch.context() as patch:
+            patch.setattr("codec.rtc.adapters.time.monotonic", tick)
+            if not slow_s:
+                patch.setattr("codec.rtc.adapters.time.monotonic", lambda: 0.0)
+            for index in range(20):
+                sender.encode(frame_of(np.roll(noise(64, 64), index, axis=0), pts=index))
+        assert plugin.stats.snapshot().frames_aligned == expected
+        assert plugin.stats.snapshot().encode_failures == 0
 
 
 def test_a_face_at_rest_is_sent_now_and_then(tiny_model: Model) -> None:

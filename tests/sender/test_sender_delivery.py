@@ -118,7 +118,15 @@ async def test_a_channel_that_is_slower_is_waited_for(slept: list[float]) -> Non
 
 async def test_the_supply_swaps_only_what_was_acknowledged(tiny_model: Model) -> None:
     control, book = FakeControl(), Book()
-    supply = ReferenceSupply(tiny_model.config, 2, book, GainCheck(None, 50), lambda: LinkUse(1e7, 0.0))
+    told: list[list[str]] = []
+    supply = ReferenceSupply(
+        tiny_model.config,
+        2,
+        book,
+        GainCheck(None, 50),
+        lambda: LinkUse(1e7, 0.0),
+        lambda used: told.append([reference.sha256 for reference in used]),
+    )
     supply.attach(control, hello(tiny_model))
     rng = np.random.default_rng(0)
 
@@ -139,6 +147,7 @@ async def test_the_supply_swaps_only_what_was_acknowledged(tiny_model: Model) ->
         assert sha256 not in [reference.sha256 for reference in supply.held.used]
         supply.note_status(ReferenceStatus(sha256, accepted=True, reason=""))
         assert sha256 in [reference.sha256 for reference in supply.held.used]
+        assert told[-1] == [reference.sha256 for reference in supply.held.used]
         sent.append(sha256)
     selections = [message for message in control.said if isinstance(message, ReferenceSelection)]
     assert len(selections) == 1
@@ -153,13 +162,17 @@ async def test_the_supply_swaps_only_what_was_acknowledged(tiny_model: Model) ->
         while not _sent(again):  # noqa: ASYNC110 - the supply has no event
             await asyncio.sleep(0.01)
     assert _sent(again) == [selections[0].sha256s[1]]
+    assert told[-1] == [selections[0].sha256s[0]]
     supply.detach()
 
 
 async def test_a_receiver_with_pictures_of_its_own_gets_none(tiny_model: Model) -> None:
-    supply = ReferenceSupply(tiny_model.config, 2, Book(), GainCheck(None, 50), lambda: LinkUse(1e7, 0.0))
+    told: list[int] = []
+    link, check = LinkUse(1e7, 0.0), GainCheck(None, 50)
+    supply = ReferenceSupply(tiny_model.config, 2, Book(), check, lambda: link, lambda used: told.append(len(used)))
     supply.attach(FakeControl(), hello(tiny_model, "ab" * 32))
     assert supply.held is None
+    assert told == [0]
 
 
 async def test_a_refused_picture_is_not_tried_again_at_once(

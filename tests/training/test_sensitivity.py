@@ -9,6 +9,7 @@ import torch
 from codec import Model
 from codec.bitstream.priors import GRID_BITS
 from codec.frames import image_from_rgb
+from codec.model.alignment import Aligner
 from training.evaluate.metrics.lpips import load_lpips
 from training.priors import PriorsConfig, learn_priors, metric_root
 from training.sensitivity import find_sensitivity, nudged, nudges, pictures_of, scenes
@@ -29,7 +30,7 @@ def test_costs_are_those_of_pictures(clip: Path, tiny_model: Model, lpips_folder
         assert np.linalg.eigvalsh(matrix_NN).min() > -1e-9 * matrix_NN.max()
     source, memory = next(scenes(clip, tiny_model, 1))
     with torch.inference_mode():
-        keypoints = tiny_model.generator.detect(source)
+        keypoints = Aligner(tiny_model.generator, memory).align(tiny_model.generator.detect(source), source)
         made = tiny_model.generator(keypoints, memory).image_BCHW.clamp(0, 1)
         moved = next(pictures_of(nudged(keypoints), memory, tiny_model))
         missed = lpips.distance(lpips.features(made), lpips.features(source))

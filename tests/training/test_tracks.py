@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from codec import Model
+from codec import Encoder, Model
 from codec.errors import TrainingError
 from training.tracks import find_tracks, keypoints_of, spread
 
@@ -67,7 +67,12 @@ def test_sources_take_turns() -> None:
 
 def test_keypoints_are_the_encoder_s(tiny_model: Model) -> None:
     frames_NSS3 = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    values_FK3 = keypoints_of(frames_NSS3, tiny_model)
+    values_FK3 = keypoints_of(frames_NSS3, tiny_model, [0])
     assert values_FK3.shape == (3, 20, 3)
+    encoder = Encoder(tiny_model)
+    np.testing.assert_array_equal(values_FK3[..., 2], [encoder.detect(rgb).strengths_BK[0] for rgb in frames_NSS3])
+    as_detected = keypoints_of(frames_NSS3, tiny_model, [])
+    np.testing.assert_array_equal(as_detected[1, :, :2], encoder.detect(frames_NSS3[1]).locations_BKC[0])
+    assert not np.array_equal(values_FK3[1:], as_detected[1:])
     assert np.abs(values_FK3[..., :2]).max() <= 1
     assert 0 <= values_FK3[..., 2].min() <= values_FK3[..., 2].max() <= 1

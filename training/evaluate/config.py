@@ -105,6 +105,8 @@ class ReconstructConfig:
     """LPIPS-VGG, DISTS, identity, FID and body look at one scored frame out of this many."""
     coded_references: bool = False
     """Give the decoder references as a call sends them (AVIF), not as the receiver holds them beforehand."""
+    align: bool = True
+    """Let the sender align keypoints to the references, as one does that knows them and has the time."""
     group: tuple[str, ...] = ()
     """NAME=PATTERN: report clips whose names match under NAME as well, the others under rest."""
     strips: Path | None = None

@@ -215,17 +215,16 @@ class ClipRates:
 
     def ours(self) -> list[Point]:
         """Return our points and the frozen picture's, one for each number of references."""
-        transmission = Transmission(self.clip, self.model)
         held = {position: as_sent(self.clip.frames_NSS3[position]) for position in self.all_references}
         points = []
         for count, references in self.references.items():
             pictures = [held[position][0] for position in references]
-            receiver = transmission.receiver(pictures)
+            transmission = Transmission(self.clip, self.model, pictures)
             rates = self.bit_rates(transmission.payload_bytes)
             reference_bits = 8 * wire_bytes(held[position][1] for position in references)
             sent = {f"wire_bits_per_s_over_{seconds}_s": reference_bits / seconds for seconds in SPREADS_S}
             spread = {name: rates["wire_bits_per_s"] + bits_per_s for name, bits_per_s in sent.items()}
-            scores = self._scores(self.bench.look(receiver.pictures(batch)) for batch in self._batches())
+            scores = self._scores(self.bench.look(transmission.pictures(batch)) for batch in self._batches())
             who = {"setting": "realtime", "references": count, "size": self.size}
             points.append({"coder": OURS, **who, **rates, **spread, **scores})
             frozen = self._scores(self._frozen(np.stack(pictures)))

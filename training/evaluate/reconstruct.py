@@ -28,7 +28,7 @@ from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
 from training.evaluate.pool import OnFrames, Row
 from training.evaluate.strip import Strip, evenly_spaced, write_strip
 from training.evaluate.tally import Tally
-from training.evaluate.transmission import Receiver, Transmission, as_sent, nearest_references
+from training.evaluate.transmission import Transmission, as_sent, nearest_references
 
 MOVING_BELOW_DB = 23.0
 BATCH = 8
@@ -89,6 +89,7 @@ class Workbench:
             "references": config.references,
             "frames": config.frames,
             "every": config.every,
+            "align": config.align,
             "coded_references": config.coded_references,
         }
 
@@ -115,7 +116,7 @@ class ClipMeasurement:
         config = workbench.config
         self.clip, self.bench, self.model = clip, workbench.bench, workbench.model
         self.features = workbench.features
-        self.counts = config.references
+        self.counts, self.align = config.references, config.align
         self.references = {count: reference_positions(len(clip), count) for count in self.counts}
         self.scored = {
             count: scored_positions(len(clip), references, config.every)
@@ -141,12 +142,13 @@ class ClipMeasurement:
             TrainingError: no face in any scored frame.
         """
         self._find_faces()
-        self.transmission = Transmission(self.clip, self.model)
         order = self._all_references()
         looks = self.bench.look(np.stack([self.held[position] for position in order]))
         index_of = {position: index for index, position in enumerate(order)}
-        receivers = {
-            count: self.transmission.receiver([self.held[position] for position in references])
+        self.sent = {
+            count: Transmission(
+                self.clip, self.model, [self.held[position] for position in references], align=self.align
+            )
             for count, references in self.references.items()
         }
         ours, frozen = {count: Tally() for count in self.counts}, {count: Tally() for count in self.counts}
@@ -157,7 +159,7 @@ class ClipMeasurement:
                 if part:
                     held = looks[[index_of[position] for position in self.references[count]]]
                     self._measure(
-                        part, source[[batch.index(p) for p in part]], receivers[count], held, ours[count], frozen[count]
+                        part, source[[batch.index(p) for p in part]], self.sent[count], held, ours[count], frozen[count]
                     )
             on_frames(len(batch))
         return self._row(ours, frozen)
@@ -188,9 +190,9 @@ class ClipMeasurement:
         return self.bench.look(self.clip.frames_NSS3[batch], faces)
 
     def _measure(
-        self, positions: list[int], source: Look, receiver: Receiver, held: Look, ours: Tally, frozen: Tally
+        self, positions: list[int], source: Look, sent: Transmission, held: Look, ours: Tally, frozen: Tally
     ) -> None:
-        received_NSS3 = receiver.pictures(positions)
+        received_NSS3 = sent.pictures(positions)
         self.bench.compare(ours, positions, source, self.bench.look(received_NSS3))
         nearest = nearest_references(source.frames_NSS3, held.frames_NSS3)
         self.bench.compare(frozen, positions, source, held[nearest])
@@ -200,7 +202,7 @@ class ClipMeasurement:
                     self._strip_pictures[position] = (received_NSS3[index], nearest[index])
 
     def _row(self, ours: dict[int, Tally], frozen: dict[int, Tally]) -> Row:
-        clip, transmission = self.clip, self.transmission
+        clip, transmission = self.clip, self.sent[max(self.counts)]
         first = mean_squared_error(clip.frames_NSS3[1:], clip.frames_NSS3[:1])
         frozen_first_db = float(psnr_db(first).mean())
         row: Row = {
@@ -217,7 +219,7 @@ class ClipMeasurement:
             row[str(count)] = {
                 "references": list(self.references[count]),
                 "num_scored": len(self.scored[count]),
-                "bits_per_frame": transmission.bits_per_frame,
+                "bits_per_frame": self.sent[count].bits_per_frame,
                 **self._scores(ours[count]),
                 **{f"frozen_{name}": value for name, value in self._scores(frozen[count]).items()},
             }
@@ -237,7 +239,7 @@ class ClipMeasurement:
         held_RSS3 = np.stack([self.held[position] for position in self.references[widest]])
         pictures = [self._strip_pictures[position] for position in self.strip_positions]
         return Strip(
-            title=f"{self.clip.name}: {widest} reference(s), {self.transmission.bits_per_frame:.0f} bits a frame",
+            title=f"{self.clip.name}: {widest} reference(s), {self.sent[widest].bits_per_frame:.0f} bits a frame",
             references=self.references[widest],
             references_RSS3=held_RSS3,
             positions=self.strip_positions,

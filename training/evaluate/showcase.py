@@ -31,7 +31,7 @@ from training.evaluate.curves import coders, of_coder
 from training.evaluate.peers import Peer, Rung
 from training.evaluate.rate_distortion import FROZEN, OURS, ClipRates, Point
 from training.evaluate.strip import Row, error_picture, evenly_spaced, sheet, write_picture
-from training.evaluate.transmission import Receiver, Transmission, as_sent, nearest_references
+from training.evaluate.transmission import Transmission, as_sent, nearest_references
 
 SOURCE, ATTENTION = "source", "attention"
 # Of the first, second, ... reference, in the map of the attention's picks; grey is what is found in none.
@@ -77,7 +77,7 @@ def tiles_of(rates: ClipRates, peers: Sequence[Peer], points: list[Point]) -> li
     source_NSS3 = rates.clip.frames_NSS3
     most = max(rates.references)
     pictures = [as_sent(source_NSS3[position])[0] for position in rates.references[most]]
-    receiver = Transmission(rates.clip, rates.model).receiver(pictures)
+    receiver = Transmission(rates.clip, rates.model, pictures)
     received_NSS3, shares_NSS3 = _received(receiver, len(source_NSS3), rates.size)
     frozen_NSS3 = np.stack(pictures)[nearest_references(source_NSS3, np.stack(pictures))]
     ours, frozen = (
@@ -106,7 +106,7 @@ def at_rate(points: list[Point], wire_bits_per_s: float) -> Point:
     )
 
 
-def _received(receiver: Receiver, num_frames: int, size: int) -> tuple[Frames, Frames | None]:
+def _received(receiver: Transmission, num_frames: int, size: int) -> tuple[Frames, Frames | None]:
     """Return our pictures, and the references' shares as colours where the network tells them."""
     pictures, maps = [], []
     for position in range(num_frames):

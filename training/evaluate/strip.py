@@ -64,8 +64,8 @@ def strip_of(clip: Clip, model: Model, num_references: int, num_frames: int) -> 
     """
     references = reference_positions(len(clip), num_references)
     positions = evenly_spaced(scored_positions(len(clip), references, every=1), num_frames)
-    transmission = Transmission(clip, model)
     references_RSS3 = clip.frames_NSS3[list(references)]
+    transmission = Transmission(clip, model, list(references_RSS3))
     source_NSS3 = clip.frames_NSS3[list(positions)]
     return Strip(
         title=f"{clip.name}: {len(references)} reference(s), {transmission.bits_per_frame:.0f} bits a frame",
@@ -73,7 +73,7 @@ def strip_of(clip: Clip, model: Model, num_references: int, num_frames: int) -> 
         references_RSS3=references_RSS3,
         positions=positions,
         source_NSS3=source_NSS3,
-        received_NSS3=transmission.receiver(list(references_RSS3)).pictures(positions),
+        received_NSS3=transmission.pictures(positions),
         frozen_NSS3=references_RSS3[nearest_references(source_NSS3, references_RSS3)],
     )
 

@@ -1,10 +1,10 @@
 """Evaluation, the codec under test: what a receiver makes of a clip that a sender sends.
 
-    Clip -> Encoder -> payloads -> Decoder.parse -> CodedFrames -> Decoder.generate -> pictures
+    Clip, references -> Encoder -> payloads -> Decoder.parse -> CodedFrames -> Decoder.generate -> pictures
 
-Frames are encoded and parsed once, whole and in order; the generator runs for the frames that are asked for, with each
-set of references. The frozen picture is the codec of zero bits beside it: for each frame the reference that is nearest
-to it in mean squared error, repeated.
+Frames are encoded and parsed whole and in order, for each set of references, for the sender aligns keypoints to what
+the receiver holds; the generator runs for the frames that are asked for. The frozen picture is the codec of zero bits
+beside it: for each frame the reference that is nearest to it in mean squared error, repeated.
 """
 
 from __future__ import annotations
@@ -24,22 +24,26 @@ PACKET_OVERHEAD_BYTES = 68
 
 
 class Transmission:
-    """One clip through the shipped encoder and parser.
+    """One clip through the shipped encoder and decoder.
 
     Args:
         clip: to send.
         model: the networks of both ends.
+        references: pictures that both ends hold.
+        align: whether the sender aligns keypoints to them.
     """
 
-    def __init__(self, clip: Clip, model: Model) -> None:
-        encoder, parser = Encoder(model), Decoder(model)
+    def __init__(self, clip: Clip, model: Model, references: Sequence[Picture], *, align: bool = True) -> None:
+        encoder, self._decoder = Encoder(model), Decoder(model)
+        self._decoder.set_references(references)
+        if align:
+            encoder.set_references(references)
         self.payload_bytes: list[int] = []
         self._coded: list[CodedFrame] = []
         for rgb in clip.frames_NSS3:
             payload = encoder.encode(rgb).payload
             self.payload_bytes.append(len(payload))
-            self._coded.append(parser.parse(payload))
-        self._model = model
+            self._coded.append(self._decoder.parse(payload))
 
     @property
     def bits_per_frame(self) -> float:
@@ -53,25 +57,6 @@ class Transmission:
     def wire_bits_per_s(self, fps: float) -> float:
         """Return bits a second with each frame's 68 bytes of headers (IPv4, UDP, RTP, extensions, GCM tag)."""
         return (self.bits_per_frame + 8 * PACKET_OVERHEAD_BYTES) * fps
-
-    def receiver(self, references: Sequence[Picture]) -> Receiver:
-        """Return a receiver that holds these references."""
-        return Receiver(self._model, self._coded, references)
-
-
-class Receiver:
-    """The generator with one set of references.
-
-    Args:
-        model: the networks.
-        coded: the clip's frames as parsed.
-        references: pictures that it holds.
-    """
-
-    def __init__(self, model: Model, coded: Sequence[CodedFrame], references: Sequence[Picture]) -> None:
-        self._decoder = Decoder(model)
-        self._decoder.set_references(references)
-        self._coded = coded
 
     def pictures(self, positions: Sequence[int]) -> Frames:
         """Return the pictures of some frames, (N, S, S, 3)."""

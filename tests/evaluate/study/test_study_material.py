@@ -62,7 +62,7 @@ def test_a_clip_gives_pairs_for_each_part(
     assert difference(pictures_of(material.files[middle.original]), frames[shown]) < 1.5
     assert difference(pictures_of(material.files[middle.videos[1]]), 255 - frames[shown]) < 1.5
     clip = read_clip(path, 64)
-    ours = Transmission(clip, tiny_model).receiver([clip.frames_NSS3[0], clip.frames_NSS3[10]]).pictures(range(7, 12))
+    ours = Transmission(clip, tiny_model, [clip.frames_NSS3[0], clip.frames_NSS3[10]]).pictures(range(7, 12))
     assert difference(pictures_of(material.files[middle.videos[0]]), ours) < 1.5
     frozen = pictures_of(material.files[material.pairs[0].videos[1]])
     assert difference(frozen, np.repeat(frames[:1], 5, axis=0)) < 1.5

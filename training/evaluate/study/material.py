@@ -102,7 +102,7 @@ class Methods:
             for name, folder in others.items()
             if folder is not None
         }
-        self.receiver = Transmission(clip, model).receiver(list(self.held_RSS3))
+        self.transmission = Transmission(clip, model, list(self.held_RSS3))
 
     def _video(self, name: str, folder: Path, size: int) -> Frames:
         stem = Path(self.clip.name).stem
@@ -119,7 +119,7 @@ class Methods:
 
     def ours(self, positions: range) -> Frames:
         """Return what our receiver makes of some frames."""
-        return self.receiver.pictures(positions)
+        return self.transmission.pictures(positions)
 
     def other(self, name: str, positions: range) -> Frames:
         """Return what another makes of some frames."""

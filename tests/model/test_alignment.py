@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from codec import Encoder, Model, load_model, random_model
+from codec.config import CodecConfig
+from codec.errors import ConfigError
+from codec.model.alignment import HOLD, NOISE, Aligner, NearestAligner, by_cell, differences, exposed, memory_of
+from codec.model.generator import Generator, ReferenceMemory
+from codec.model.grid import cell_centres, sample
+from codec.structs import Keypoints
+
+FACE = Path(__file__).parents[1] / "fixtures" / "face.jpg"
+PIXEL = 2 / 256
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Model:
+    return load_model(None, "cpu")
+
+
+@pytest.fixture(scope="module")
+def face() -> torch.Tensor:
+    picture = Image.open(FACE).convert("RGB")
+    side = min(picture.size)
+    square = picture.crop((0, 0, side, side)).resize((256, 256), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def moved(image: torch.Tensor, scale: float, shift: tuple[float, float]) -> torch.Tensor:
+    grid = cell_centres(256, 256, image) * scale + torch.tensor(shift)
+    return sample(image, grid[None], "bicubic").clamp(0, 1)
+
+
+def memory_of_one(model: Model, image: torch.Tensor) -> ReferenceMemory:
+    generator = model.generator
+    with torch.no_grad():
+        return generator.combine([generator.encode_reference(image, generator.detect(image))])
+
+
+def error(model: Model, keypoints: Keypoints, memory: ReferenceMemory, image: torch.Tensor) -> float:
+    with torch.no_grad():
+        return float((model.generator(keypoints, memory).image_BCHW - image).square().mean())
+
+
+@pytest.fixture(scope="module")
+def scene(embedded: Model, face: torch.Tensor) -> tuple[ReferenceMemory, torch.Tensor, Keypoints]:
+    """A reference, a picture in which the speaker has come closer, and its keypoints, found two pixels off."""
+    memory, image = memory_of_one(embedded, face), moved(face, 0.95, (0.03, -0.02))
+    with torch.no_grad():
+        found = embedded.generator.detect(image)
+    noise = torch.randn(found.locations_BKC.shape, generator=torch.Generator().manual_seed(1)) * 2 * PIXEL
+    return memory, image, Keypoints(found.locations_BKC + noise, found.strengths_BK)
+
+
+def test_aligned_keypoints_rebuild_the_picture_better(
+    embedded: Model, scene: tuple[ReferenceMemory, torch.Tensor, Keypoints]
+) -> None:
+    memory, image, keypoints = scene
+    aligned = Aligner(embedded.generator, memory).align(keypoints, image)
+    assert error(embedded, aligned, memory, image) < 0.6 * error(embedded, keypoints, memory, image)
+    assert float((aligned.locations_BKC - keypoints.locations_BKC).norm(dim=-1).max()) < 12 * PIXEL
+    assert torch.equal(aligned.strengths_BK, keypoints.strengths_BK)
+
+
+def test_a_camera_that_changes_its_exposure_moves_little(
+    embedded: Model, scene: tuple[ReferenceMemory, torch.Tensor, Keypoints]
+) -> None:
+    memory, image, keypoints = scene
+    aligner = Aligner(embedded.generator, memory)
+    aligned = aligner.align(keypoints, image)
+    darker = aligner.align(keypoints, 0.75 * image + 0.05)
+    apart = float((darker.locations_BKC - aligned.locations_BKC).abs().mean())
+    assert apart < 0.3 * float((aligned.locations_BKC - keypoints.locations_BKC).abs().mean())
+
+
+def test_a_picture_that_says_nothing_moves_nothing(
+    embedded: Model, scene: tuple[ReferenceMemory, torch.Tensor, Keypoints]
+) -> None:
+    _, _, keypoints = scene
+    flat = torch.full((1, 3, 256, 256), 0.5)
+    aligned = Aligner(embedded.generator, memory_of_one(embedded, flat)).align(keypoints, flat)
+    assert float((aligned.locations_BKC - keypoints.locations_BKC).abs().max()) < 0.05 * PIXEL
+
+
+def test_pictures_of_a_batch_are_aligned_each_by_itself(embedded: Model, face: torch.Tensor) -> None:
+    generator = embedded.generator
+    images = torch.cat((moved(face, 0.95, (0.03, 0.0)), moved(face, 1.0, (-0.02, 0.03))))
+    references = torch.cat((face, face.flip(3)))
+    with torch.no_grad():
+        keypoints = generator.detect(images)
+        memory = generator.combine([generator.encode_reference(references, generator.detect(references))])
+    both = Aligner(generator, memory).align(keypoints, images)
+    for index in range(2):
+        alone = Aligner(generator, memory_of_one(embedded, references[index : index + 1]))
+        one = alone.align(keypoints[index : index + 1], images[index : index + 1])
+        assert torch.allclose(one.locations_BKC[0], both.locations_BKC[index], atol=1e-3)
+
+
+def test_several_references_are_aligned_to_together_or_the_most_alike_one(embedded: Model, face: torch.Tensor) -> None:
+    generator = embedded.generator
+    near, far = moved(face, 0.97, (0.0, 0.01)), moved(face, 0.7, (0.2, 0.15))
+    with torch.no_grad():
+        features = [generator.encode_reference(image, generator.detect(image)) for image in (far, face)]
+        found = generator.detect(near)
+    nearest = NearestAligner(generator, features)
+    alone = Aligner(generator, memory_of_one(embedded, face)).align(found, near)
+    assert torch.allclose(nearest.align(found, near).locations_BKC, alone.locations_BKC, atol=1e-5)
+    memory = generator.combine(features)
+    together = Aligner(generator, memory).align(found, near)
+    assert error(embedded, together, memory, near) < error(embedded, found, memory, near)
+
+
+def test_keypoints_that_keep_still_are_held_and_others_are_not() -> None:
+    now = torch.zeros(1, 2, 2)
+    before = torch.tensor([[[NOISE / 10, 0.0], [20 * NOISE, 0.0]]])
+    stiffness, goal = memory_of(now, before)
+    assert torch.allclose(goal, before.flatten(1))
+    assert float(stiffness[0, 0]) > 0.9 * HOLD
+    assert float(stiffness[0, 2]) < 0.01 * HOLD
+
+
+def test_a_face_at_rest_is_steadier_than_its_detections(embedded: Model, face: torch.Tensor) -> None:
+    aligner = Aligner(embedded.generator, memory_of_one(embedded, face))
+    with torch.no_grad():
+        found = embedded.generator.detect(face)
+    draws, before, detected, aligned = torch.Generator().manual_seed(2), None, [], []
+    for _ in range(6):
+        noise = torch.randn(found.locations_BKC.shape, generator=draws) * 0.5 * PIXEL
+        noisy = Keypoints(found.locations_BKC + noise, found.strengths_BK)
+        before = aligner.align(noisy, face, before)
+        detected.append(noisy.locations_BKC)
+        aligned.append(before.locations_BKC)
+    jitter = [float(torch.stack(rows).diff(dim=0).square().mean()) for rows in (aligned, detected)]
+    assert jitter[0] < 0.5 * jitter[1]
+
+
+def test_the_paper_s_network_carries_no_pixels(tiny_config: CodecConfig) -> None:
+    plain = dataclasses.replace(
+        tiny_config, warped_pixels=False, still_background=False, keypoint_motion=False, rigid_motion=False
+    )
+    generator = Generator(plain).eval()
+    images, keypoints = torch.rand(1, 3, 64, 64), Keypoints(torch.rand(1, 20, 2), torch.rand(1, 20))
+    with torch.no_grad():
+        memory = generator.combine([generator.encode_reference(images, keypoints)])
+    with pytest.raises(ValueError, match="nothing to align"):
+        Aligner(generator, memory)
+    encoder = Encoder(random_model(plain))
+    encoder.set_references([np.zeros((64, 64, 3), np.uint8)])
+    assert not encoder.aligns
+
+
+def test_no_references_nothing_aligned(tiny_model: Model) -> None:
+    with pytest.raises(ValueError, match="there are none"):
+        NearestAligner(tiny_model.generator, [])
+    encoder, rgb = Encoder(tiny_model), np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    keypoints = encoder.detect(rgb)
+    assert encoder.align(keypoints, rgb) is keypoints
+    encoder.set_references([rgb])
+    assert encoder.aligns
+    assert not torch.equal(encoder.align(keypoints, rgb[:, ::-1].copy()).locations_BKC, keypoints.locations_BKC)
+    encoder.set_references([])
+    assert not encoder.aligns
+
+
+def test_a_reference_of_another_size_is_told(tiny_model: Model) -> None:
+    with pytest.raises(ConfigError, match=r"reference is \(32, 32, 3\); the model takes \(64, 64, 3\)"):
+        Encoder(tiny_model).set_references([np.zeros((32, 32, 3), np.uint8)])
+
+
+def test_pixels_are_gathered_by_cell() -> None:
+    maps = torch.arange(2 * 3 * 8 * 8).view(1, 2, 3, 8, 8)
+    cells = by_cell(maps, 2)
+    assert cells.shape == (1, 4, 2, 48)
+    assert torch.equal(cells[0, 1, 0].view(3, 4, 4), maps[0, 0, :, :4, 4:])
+    assert torch.equal(cells[0, 2, 1].view(3, 4, 4), maps[0, 1, :, 4:, :4])
+
+
+def test_differences_are_a_unit_of_the_coordinates() -> None:
+    ramp = cell_centres(16, 16, torch.zeros(1)).permute(2, 0, 1)[None, None]
+    across, down = differences(ramp)
+    assert torch.allclose(across[..., 0, 2:-2, 2:-2], torch.ones(12, 12))
+    assert torch.allclose(down[..., 1, 2:-2, 2:-2], torch.ones(12, 12))
+    assert float(across[..., 1, :, :].abs().max()) < 1e-6
+
+
+def test_exposure_is_taken_off() -> None:
+    made = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    left = (exposed(made, made * 0.8 + 0.1) - made).abs().mean()
+    assert float(left) < 0.4 * float((made * 0.8 + 0.1 - made).abs().mean())
