@@ -84,12 +84,14 @@ class EncodedFrame:
         number: frame counter modulo 2**16.
         is_keyframe: whether the payload can be decoded on its own.
         keypoints: the quantised keypoints that the payload carries; without payload those that it may carry.
+        is_aligned: whether they were aligned to the receiver's references.
     """
 
     payload: bytes
     number: int
     is_keyframe: bool
     keypoints: QuantisedKeypoints
+    is_aligned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,8 @@ class CodingConfig:
     """Pictures that share a packet, 1 to 4: fewer headers, and 40 ms more delay for each at 25 a second. Those on the
     way to the next are interpolated."""
     align: Literal["auto", "on", "off"] = "auto"
-    """Align keypoints to the references that the receiver holds: better pictures of the same bits, for 10 to 20 ms a
-    picture. With auto, while there is time for it between pictures."""
+    """Align keypoints to the references that the receiver holds: better pictures of the same bits, for some 10 ms
+    a picture. With auto, while there is time for it between pictures."""
     header_extensions: bool = True
     """Send what is negotiated beside the pictures (send time and more): 12 bytes a packet. Without it the receiver
     judges the link less well."""

@@ -84,7 +84,7 @@ def rows_of(second: Second) -> list[tuple[str, str]]:
     return [
         ("state", second.state),
         ("codec", second.codec or "-"),
-        ("mode", second.mode),
+        ("mode", "aligned keypoints" if second.is_aligned and second.mode == "keypoints" else second.mode),
         ("face", "-" if second.has_face is None else "yes" if second.has_face else "no"),
         ("pictures", f"{second.fps:.1f} /s"),
         ("payload", f"{second.payload_kbps:.1f} kbit/s"),

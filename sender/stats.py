@@ -110,6 +110,8 @@ class Second:
     """Whether the tracker sees a face; None when nobody looks for one."""
     mode: str
     """How pictures are sent: keypoints, video or hold."""
+    is_aligned: bool = False
+    """Whether keypoints are aligned to the receiver's references."""
 
 
 class Book:
@@ -120,6 +122,8 @@ class Book:
         self.codec = ""
         self.num_frames = 0
         self.num_keyframes = 0
+        self.num_aligned = 0
+        self.is_aligned = False
         self.num_video_frames = 0
         self.padding_bytes = 0
         self.mode = "keypoints"
@@ -142,6 +146,8 @@ class Book:
         """Count a coded picture."""
         self.num_frames += 1
         self.num_keyframes += encoded.is_keyframe
+        self.num_aligned += encoded.is_aligned
+        self.is_aligned = encoded.is_aligned
         self.has_face = has_face
         self._note_time(coded_time_us)
         self._coding_ms.append((coded_time_us - capture_time_us) / 1000)
@@ -204,6 +210,7 @@ class Book:
             loss=self._now.loss,
             has_face=self.has_face,
             mode=self.mode,
+            is_aligned=self.is_aligned,
         )
 
     def report(self, num_skipped: int) -> dict[str, object]:
@@ -227,6 +234,7 @@ class Book:
             "padding_bytes": self.padding_bytes,
             "frames_skipped": num_skipped,
             "keyframes_sent": self.num_keyframes,
+            "frames_aligned": self.num_aligned,
             "fps": round(max(packets, self.num_frames) / duration_s, 2) if duration_s > 0 else 0.0,
             "payload_bits_per_s": round(self.video.payload_bytes * per_s, 1),
             "wire_bits_per_s": round(self.video.wire_bytes * per_s, 1),

@@ -110,7 +110,7 @@ def compact(name: str, codec: CodecConfig, picture_size: int, perceptual_size: i
         perceptual_sizes=(perceptual_size,),
         perceptual_crop_share=0.6,
         coding_noise=0.35,
-        aligned_share=0.8,
+        aligned_share=0.5,
         crop_jitter_share=0.15,
         num_references=(1, 3),
         learning_rate=3e-4,

@@ -80,7 +80,7 @@ class Reconstruction(nn.Module):
         memory = self.generator.combine(split_references(features, num_samples, num_references))
         driving = exact[:num_samples]
         if align:
-            driving = aligned_straight_through(self.generator, driving, memory, driving_BCHW)
+            driving = aligned(self.generator, driving, memory, driving_BCHW)
         if errors_BK3 is not None:
             driving = with_errors(driving, errors_BK3)
         if self.quantise:
@@ -101,13 +101,10 @@ def split_references(features: ReferenceFeatures, num_samples: int, num_referenc
     return [ReferenceFeatures(**slot) for slot in slots]
 
 
-def aligned_straight_through(
-    generator: Generator, keypoints: Keypoints, memory: ReferenceMemory, image_BCHW: Tensor
-) -> Keypoints:
-    """Align keypoints to their pictures; gradients pass as if nothing had moved."""
+def aligned(generator: Generator, keypoints: Keypoints, memory: ReferenceMemory, image_BCHW: Tensor) -> Keypoints:
+    """Align keypoints to their pictures; locations learn nothing: the detector is to be right without that too."""
     moved = Aligner(generator, memory).align(keypoints, image_BCHW)
-    locations_BKC = keypoints.locations_BKC + (moved.locations_BKC - keypoints.locations_BKC).detach()
-    return Keypoints(locations_BKC, keypoints.strengths_BK)
+    return Keypoints(moved.locations_BKC.detach(), keypoints.strengths_BK)
 
 
 def with_errors(keypoints: Keypoints, errors_BK3: Tensor) -> Keypoints:

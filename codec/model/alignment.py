@@ -21,6 +21,7 @@ S height and width, H and W cells of the grid, F pixels of a cell times colours.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,6 @@ from torch import Tensor
 from codec.model.generator import (
     MIX_SHARPNESS,
     SMALLEST_SHARE,
-    Found,
     Generator,
     ReferenceFeatures,
     ReferenceMemory,
@@ -40,6 +40,10 @@ from codec.structs import Keypoints
 
 PIXELS_PER_CELL = 4
 STEPS = 2
+USES = 3
+"""Pictures in a row that are aligned with what the network found for the first of them."""
+NEAR = 6 / 128
+"""How far keypoints may be from those that the network ran for, in [-1, 1] coordinates: six pixels of 256."""
 STEP = 1e-3
 """Of the derivatives, in [-1, 1] coordinates."""
 STIFFNESS = 10.0
@@ -53,8 +57,33 @@ SOFTNESS = 0.05
 EXPOSURE_STIFFNESS = 0.02
 
 
+@dataclass(slots=True)
+class Tangent:
+    """What the network finds for some keypoints, and how that changes near them.
+
+    Attributes:
+        locations_BKC: the keypoints.
+        flow_BRNC: where each cell is found in each reference.
+        slope_BRNCP: its change with each parameter.
+        mix_BRSS: what each reference gives to each pixel.
+        num_uses: pictures that were aligned with it.
+    """
+
+    locations_BKC: Tensor
+    flow_BRNC: Tensor
+    slope_BRNCP: Tensor
+    mix_BRSS: Tensor
+    num_uses: int = 0
+
+    def is_near(self, locations_BKC: Tensor) -> bool:
+        """Whether it tells about these keypoints too."""
+        return float((locations_BKC - self.locations_BKC).abs().max()) < NEAR
+
+
 class Aligner:
     """Aligns keypoints to pictures by one set of references.
+
+    Pictures should come in order: the network runs for every third one only, as long as keypoints move little.
 
     Args:
         generator: the networks, with warped pixels and keypoint motion; their weights are not changed.
@@ -69,6 +98,7 @@ class Aligner:
         if not (config.warped_pixels and config.keypoint_motion):
             raise ValueError(f"{config.name} carries no pixels by keypoints; there is nothing to align")
         self.generator, self.memory = generator, memory
+        self._tangent: Tangent | None = None
         self.size = min(PIXELS_PER_CELL * config.grid_size, config.image_size)
         self.small_BRCSS = _resized(memory.image_BRCHW, self.size)
         self.behind_BRCSS = None
@@ -88,26 +118,40 @@ class Aligner:
         Returns:
             Locations moved by some pixels at most; strengths as they were.
         """
-        found = self.generator.find(keypoints, self.memory)
+        tangent = self.tangent(keypoints)
         with torch.autocast(image_BCHW.device.type, enabled=False):  # bfloat16 would round places to whole pixels
-            return self.lead(keypoints, found, resize(image_BCHW.float(), self.size), before)
+            return self._aligned(keypoints, tangent, resize(image_BCHW.float(), self.size), before)
 
-    def lead(self, keypoints: Keypoints, found: Found, wanted_BCSS: Tensor, before: Keypoints | None) -> Keypoints:
-        """Move keypoints, of which the network has found what it finds; see ``align``."""
-        if found.flow_BRHWC is None:
-            raise ValueError("the generator carries no pixels")
-        slope_BRNCP = self.slopes(found.query, keypoints)
-        mix_BRSS = self.mix(found)
-        flow_BRNC = found.flow_BRHWC.float().flatten(2, 3)
-        moved_BP = torch.zeros_like(keypoints.locations_BKC).flatten(1)
+    def _aligned(
+        self, keypoints: Keypoints, tangent: Tangent, wanted_BCSS: Tensor, before: Keypoints | None
+    ) -> Keypoints:
+        locations_BKC = keypoints.locations_BKC
+        moved_BP = torch.zeros_like(locations_BKC).flatten(1)
         springs = [(torch.full_like(moved_BP, STIFFNESS), moved_BP)]
         if before is not None:
-            springs.append(memory_of(keypoints.locations_BKC, before.locations_BKC))
+            springs.append(memory_of(locations_BKC, before.locations_BKC))
+        away_BP = (locations_BKC - tangent.locations_BKC).flatten(1)
         for _ in range(STEPS):
-            now_BRNC = flow_BRNC + (slope_BRNCP @ moved_BP[:, None, None, :, None]).squeeze(-1)
-            moved_BP = moved_BP + self.step(now_BRNC, slope_BRNCP, mix_BRSS, wanted_BCSS, moved_BP, springs)
-        locations_BKC = keypoints.locations_BKC + moved_BP.unflatten(1, (-1, 2))
+            change_BRNC = (tangent.slope_BRNCP @ (away_BP + moved_BP)[:, None, None, :, None]).squeeze(-1)
+            moved_BP = moved_BP + self.step(tangent, tangent.flow_BRNC + change_BRNC, wanted_BCSS, moved_BP, springs)
+        locations_BKC = locations_BKC + moved_BP.unflatten(1, (-1, 2))
         return Keypoints(locations_BKC.clamp(-1, 1), keypoints.strengths_BK)
+
+    def tangent(self, keypoints: Keypoints) -> Tangent:
+        """Return what the network finds for these keypoints, or for those of the picture before if they are near."""
+        kept = self._tangent
+        if kept is None or kept.num_uses >= USES or not kept.is_near(keypoints.locations_BKC):
+            found = self.generator.find(keypoints, self.memory)
+            if found.flow_BRHWC is None or found.shares_BRHW is None:
+                raise ValueError("the generator carries no pixels")
+            with torch.autocast(keypoints.locations_BKC.device.type, enabled=False):
+                own_BRHW = found.shares_BRHW.float().clamp(min=SMALLEST_SHARE) ** MIX_SHARPNESS
+                mix_BRSS = resize(own_BRHW / own_BRHW.sum(1, keepdim=True), self.size)
+                slope_BRNCP = self.slopes(found.query, keypoints)
+            flow_BRNC = found.flow_BRHWC.float().flatten(2, 3)
+            kept = self._tangent = Tangent(keypoints.locations_BKC, flow_BRNC, slope_BRNCP, mix_BRSS)
+        kept.num_uses += 1
+        return kept
 
     def slopes(self, query: Query, keypoints: Keypoints) -> Tensor:
         """Return how cells' expected positions move with each parameter, (B, R, N, 2, P)."""
@@ -123,24 +167,16 @@ class Aligner:
             slopes.append((position_PRNC[1:] - position_PRNC[:1]).permute(1, 2, 3, 0) / STEP)
         return torch.stack(slopes)
 
-    def mix(self, found: Found) -> Tensor:
-        """Return what each reference gives to each pixel, (B, R, S, S)."""
-        if found.shares_BRHW is None:
-            raise ValueError("the generator carries no pixels")
-        own_BRHW = found.shares_BRHW.float().clamp(min=SMALLEST_SHARE) ** MIX_SHARPNESS
-        return resize(own_BRHW / own_BRHW.sum(1, keepdim=True), self.size)
-
     def step(
         self,
+        tangent: Tangent,
         flow_BRNC: Tensor,
-        slope_BRNCP: Tensor,
-        mix_BRSS: Tensor,
         wanted_BCSS: Tensor,
         moved_BP: Tensor,
         springs: Sequence[tuple[Tensor, Tensor]],
     ) -> Tensor:
         """Return one Gauss-Newton step of the parameters, (B, P); springs are stiffnesses and where they pull to."""
-        made_BCSS, slope_BACSS = self.carry(flow_BRNC, mix_BRSS)
+        made_BCSS, slope_BACSS = self.carry(flow_BRNC, tangent.mix_BRSS)
         error_BCSS = exposed(made_BCSS, wanted_BCSS) - made_BCSS
         weight_BCSS = (error_BCSS.square() + SOFTNESS**2).rsqrt()
         cells = self.generator.config.grid_size
@@ -148,7 +184,7 @@ class Aligner:
         weighed_BNAF = slope_BNAF * by_cell(weight_BCSS[:, None], cells)
         inner_BNAA = weighed_BNAF @ slope_BNAF.transpose(-1, -2)
         outer_BNA1 = weighed_BNAF @ by_cell(error_BCSS[:, None], cells).transpose(-1, -2)
-        slope_BNAP = slope_BRNCP.transpose(1, 2).flatten(2, 3)
+        slope_BNAP = tangent.slope_BRNCP.transpose(1, 2).flatten(2, 3)
         count = wanted_BCSS[0].numel()
         hessian_BPP = (inner_BNAA @ slope_BNAP).flatten(1, 2).transpose(1, 2) @ slope_BNAP.flatten(1, 2) / count
         gradient_BP = (slope_BNAP * outer_BNA1).sum((1, 2)) / count

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import av
@@ -176,34 +176,37 @@ class EncoderAdapter(RtpEncoder):
         self._change(is_video=False)
         timestamp = _timestamp(frame)
         rgb = square_rgb(frame, self._plugin.model.config.image_size)
-        keypoints, must_stand_alone = self._find(rgb, timestamp), self._must_stand_alone()
+        (keypoints, is_aligned), must_stand_alone = self._find(rgb, timestamp), self._must_stand_alone()
         if not must_stand_alone and self._may_rest(keypoints, timestamp):
             self._plugin.stats.add(frames_at_rest=1)
             return [], timestamp
         self._last_timestamp = timestamp
         self._encoder.writer.frames_per_packet = self._plugin.choose_frames_per_packet()
-        encoded = self._encoder.write(keypoints, force_keyframe=must_stand_alone, base_number=self._acknowledged)
+        written = self._encoder.write(keypoints, force_keyframe=must_stand_alone, base_number=self._acknowledged)
+        encoded = replace(written, is_aligned=is_aligned)
         payloads = pack_payload(encoded.payload) if encoded.payload else []
         self._is_keyframe_due = False
         self._plugin.stats.add(
-            frames_sent=1, keyframes_sent=int(encoded.is_keyframe), payload_bytes_sent=len(encoded.payload)
+            frames_sent=1,
+            frames_aligned=int(is_aligned),
+            keyframes_sent=int(encoded.is_keyframe),
+            payload_bytes_sent=len(encoded.payload),
         )
         self._report(encoded, timestamp, frame.opaque)
         return payloads, timestamp
 
-    def _find(self, rgb: Rgb, timestamp: int) -> Keypoints:
-        """Find a picture's keypoints, and align them to what the receiver holds if there is time."""
+    def _find(self, rgb: Rgb, timestamp: int) -> tuple[Keypoints, bool]:
+        """Find a picture's keypoints, aligned to what the receiver holds where there is time; tell whether they are."""
         self._follow_references()
         started_s = time.monotonic()
         keypoints = self._encoder.detect(rgb)
         if self._plugin.align == "off" or not self._encoder.aligns:
-            return keypoints
+            return keypoints, False
         if self._plugin.align == "auto" and not self._spare_time.is_enough(timestamp / CLOCK_RATE_HZ):
-            return keypoints
+            return keypoints, False
         aligned = self._encoder.align(keypoints, rgb)
         self._spare_time.note(time.monotonic() - started_s)
-        self._plugin.stats.add(frames_aligned=1)
-        return aligned
+        return aligned, True
 
     def _follow_references(self) -> None:
         references = self._plugin.sent_references

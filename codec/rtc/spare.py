@@ -14,12 +14,14 @@ FIRST_REST_S, LONGEST_REST_S = 4.0, 64.0
 INTERVALS_REMEMBERED = 300
 TIMES_REMEMBERED = 16
 LEAST_TRIED = 8
+OUTLIERS = 2
 
 
 class SpareTime:
     """Lets work be done while it fits between pictures.
 
-    Work that takes too long, by the median of the last times, rests for some seconds: changes to and fro would be seen.
+    Work that takes too long, by the mean of the last times less the two longest, rests for some seconds: changes to and
+    fro would be seen.
     Pictures may come less often because of that very work, so the shortest of the last intervals counts.
     """
 
@@ -53,7 +55,8 @@ class SpareTime:
     def _is_too_slow(self) -> bool:
         if len(self._spent) < LEAST_TRIED or not self._intervals:
             return False
-        return sorted(self._spent)[len(self._spent) // 2] > SHARE * min(self._intervals)
+        usual = sorted(self._spent)[:-OUTLIERS]
+        return sum(usual) / len(usual) > SHARE * min(self._intervals)
 
     def note(self, spent_s: float) -> None:
         """Take note of what a picture took with the work."""

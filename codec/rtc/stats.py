@@ -26,6 +26,8 @@ class PluginCounts:
     """Frames handed to RTP."""
     keyframes_sent: int = 0
     """How many of them stand alone."""
+    frames_aligned: int = 0
+    """How many of them had keypoints aligned to the receiver's references."""
     payload_bytes_sent: int = 0
     """Bytes of their payloads, headers not counted."""
     video_frames_sent: int = 0
@@ -34,8 +36,6 @@ class PluginCounts:
     """Bytes of their payloads, headers not counted."""
     frames_at_rest: int = 0
     """Frames left out because the face kept still."""
-    frames_aligned: int = 0
-    """Frames whose keypoints were aligned to the receiver's references."""
     encode_failures: int = 0
     """Frames that could not be encoded and were left out."""
     frames_received: int = 0

@@ -11,8 +11,18 @@ from PIL import Image
 from codec import Encoder, Model, load_model, random_model
 from codec.config import CodecConfig
 from codec.errors import ConfigError
-from codec.model.alignment import HOLD, NOISE, Aligner, NearestAligner, by_cell, differences, exposed, memory_of
-from codec.model.generator import Generator, ReferenceMemory
+from codec.model.alignment import (
+    HOLD,
+    NOISE,
+    USES,
+    Aligner,
+    NearestAligner,
+    by_cell,
+    differences,
+    exposed,
+    memory_of,
+)
+from codec.model.generator import Found, Generator, ReferenceMemory
 from codec.model.grid import cell_centres, sample
 from codec.structs import Keypoints
 
@@ -139,6 +149,31 @@ def test_a_face_at_rest_is_steadier_than_its_detections(embedded: Model, face: t
         aligned.append(before.locations_BKC)
     jitter = [float(torch.stack(rows).diff(dim=0).square().mean()) for rows in (aligned, detected)]
     assert jitter[0] < 0.5 * jitter[1]
+
+
+def test_the_network_runs_for_every_third_picture_while_keypoints_move_little(
+    embedded: Model, scene: tuple[ReferenceMemory, torch.Tensor, Keypoints], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, image, keypoints = scene
+    runs: list[Keypoints] = []
+    find = embedded.generator.find
+
+    def noted(found: Keypoints, kept: ReferenceMemory) -> Found:
+        runs.append(found)
+        return find(found, kept)
+
+    monkeypatch.setattr(embedded.generator, "find", noted)
+    aligner = Aligner(embedded.generator, memory)
+    aligned = [aligner.align(keypoints, image) for _ in range(2 * USES)]
+    assert len(runs) == 2
+    assert all(torch.equal(each.locations_BKC, aligned[0].locations_BKC) for each in aligned)
+    near = Keypoints(keypoints.locations_BKC + 2 * PIXEL, keypoints.strengths_BK)
+    aligner.align(near, image)
+    by_tangent = aligner.align(keypoints, image)
+    assert len(runs) == 3
+    assert torch.allclose(by_tangent.locations_BKC, aligned[0].locations_BKC, atol=1.5 * PIXEL)
+    aligner.align(Keypoints(keypoints.locations_BKC + 10 * PIXEL, keypoints.strengths_BK), image)
+    assert len(runs) == 4
 
 
 def test_the_paper_s_network_carries_no_pixels(tiny_config: CodecConfig) -> None:

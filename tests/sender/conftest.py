@@ -213,7 +213,7 @@ def settings(receiver: FakeReceiver, tiny_weights: Path) -> Settings:
         return SenderConfig(
             source=source or SourceConfig(test_pattern=True),
             peer=PeerConfig(**{"peer": receiver.url, **peer}),
-            coding=CodingConfig(weights=tiny_weights, device="cpu"),
+            coding=CodingConfig(weights=tiny_weights, device="cpu", align="on"),
             output=output or OutputConfig(),
         )
 

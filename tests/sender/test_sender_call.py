@@ -36,7 +36,10 @@ async def test_a_clip_arrives_with_sound_clocks_and_references(
 ) -> None:
     report, dump = tmp_path / "report.json", tmp_path / "dump.npz"
     seconds: list[Second] = []
-    config = settings(source=SourceConfig(video=clip, crop="center"), output=OutputConfig(report=report, dump=dump))
+    config = settings(
+        source=SourceConfig(video=clip, crop="center"),
+        output=OutputConfig(report=report, dump=dump),
+    )
     await run(Session(config, seconds.append))
 
     assert receiver.num_frames["video"] >= 1
@@ -57,6 +60,7 @@ async def test_a_clip_arrives_with_sound_clocks_and_references(
         (octets + 68 * packets) / octets, rel=1e-3
     )
     assert all(reference["accepted"] for reference in figures["references"])
+    assert 0 < figures["frames_aligned"] <= figures["frames_sent"]
     with np.load(dump) as dumped:
         assert dumped["pictures"].shape == (figures["frames_sent"], 64, 64, 3)
         assert dumped["pictures"].dtype == np.uint8

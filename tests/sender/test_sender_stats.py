@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ def snapshot(packets: int, payload_bytes: int, *, received: int = 0, rtt_s: floa
 def note_frames(book: Book, count: int, interval_us: int, delay_us: int = 20_000) -> None:
     keypoints = QuantisedKeypoints(np.zeros((20, 3), dtype=np.int32))
     for number in range(count):
-        encoded = EncodedFrame(b"12345", number, number == 0, keypoints)
+        encoded = EncodedFrame(b"12345", number, number == 0, keypoints, is_aligned=number % 4 == 3)
         book.note_frame(encoded, number * interval_us, number * interval_us + delay_us, True)
 
 
@@ -45,6 +46,8 @@ def test_the_report_adds_up_over_calls() -> None:
     assert report["frames_sent"] == 100
     assert report["frames_skipped"] == 3
     assert report["keyframes_sent"] == 1
+    assert report["frames_aligned"] == 25
+    assert book.second().is_aligned
     assert report["capture_to_coded_ms"] == {"p50": 20.0, "p95": 20.0, "p99": 20.0}
     assert report["rtt_ms"] == {"p50": 60.0, "p95": 69.0, "p99": 69.8}
 
@@ -130,6 +133,11 @@ def test_a_line_tells_the_last_second(capsys: pytest.CaptureFixture[str]) -> Non
         "state connected, codec X-WARPCALL, mode keypoints, face yes, pictures 30.0 /s, payload 3.2 kbit/s, "
         "wire 19.5 kbit/s, sound 0.0 kbit/s, RTT -, loss 1.3%\n"
     )
+
+
+def test_aligned_keypoints_are_told() -> None:
+    assert dict(rows_of(dataclasses.replace(SECOND, is_aligned=True)))["mode"] == "aligned keypoints"
+    assert dict(rows_of(dataclasses.replace(SECOND, is_aligned=True, mode="hold")))["mode"] == "hold"
 
 
 def test_a_table_tells_it_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
