@@ -19,6 +19,7 @@ from rich.logging import RichHandler
 
 from codec import Decoder, load_model
 from codec.errors import OutputError, WarpcallError
+from codec.face.folder import read_sources
 from codec.rtc import Plugin, register
 from codec.structs import CodedFrame, QuantisedKeypoints
 from receiver.config import ReceiverConfig
@@ -27,7 +28,6 @@ from receiver.output import Screen
 from receiver.record import check_writable
 from receiver.server import ReceiverServer
 from receiver.shelf import ReferenceShelf
-from receiver.sources import read_sources
 from receiver.studio import Studio
 
 logger = logging.getLogger(__name__)

@@ -22,9 +22,9 @@ from PIL import Image
 
 from codec.bitstream.picture import decode_picture
 from codec.errors import ReferenceImageError
+from codec.face.folder import Reference
 from codec.references import ReferenceSet
 from codec.structs import ReferencePicture
-from receiver.sources import Reference
 
 Rgb = npt.NDArray[np.uint8]
 

@@ -18,7 +18,10 @@ from aiortc import RTCIceGatherer, RTCIceServer
 
 from codec import Encoder, Model, load_model
 from codec.errors import ConfigError, SignallingError
+from codec.face.folder import read_sources
+from codec.frames import Rgb
 from codec.rtc import Plugin, register, unregister
+from codec.rtc.plugin import MOST_SENT
 from codec.structs import EncodedFrame
 from sender.call import Call
 from sender.config import PeerConfig, SenderConfig
@@ -103,7 +106,8 @@ class Session:
             self.book,
             GainCheck(reconstructor, coding.reference_quality),
             self.director.link_use,
-            lambda used: plugin.sent_references.replace((each.sha256, each.rgb) for each in used),
+            plugin.sent_references.replace,
+            await asyncio.to_thread(_known_pictures, self._config, model.config.image_size),
         )
         media = Media(self._config.source, self._config.coding, model.config.image_size, self._pace)
         register(plugin)
@@ -249,6 +253,18 @@ def _load(config: SenderConfig) -> Model:
     size = model.config.image_size
     Encoder(model).encode(np.zeros((size, size, 3), dtype=np.uint8))
     return model
+
+
+def _known_pictures(config: SenderConfig, size: int) -> dict[str, Rgb]:
+    """Read the pictures that the receiver may hold of its own, by the hashes by which it names them.
+
+    Raises:
+        ReferenceImageError: not a folder, or nothing usable in it.
+    """
+    folder = config.coding.sources
+    if folder is None:
+        return {}
+    return {reference.sha256: reference.rgb for reference in read_sources(folder, size, MOST_SENT)}
 
 
 def _ice_servers(peer: PeerConfig) -> list[RTCIceServer]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from codec.config import CodecConfig
 from codec.errors import ReferenceImageError, SignallingError
+from codec.face import Picture
 from codec.rtc import ControlChannel
 from codec.structs import Hello, QuantisedKeypoints, ReferenceSelection, ReferenceStatus
 from sender.delivery import LinkUse, deliver
@@ -40,7 +41,8 @@ class ReferenceSupply:
         book: where they are noted.
         check: codes candidates and measures what they gain.
         link: tells what the link carries, and what the pictures take of it.
-        on_used: told which pictures the receiver has in use, whenever that changes.
+        on_used: told hashes and pictures that the receiver has in use, as far as they are known, whenever that changes.
+        known: pictures by hash that a receiver may hold of its own.
     """
 
     def __init__(
@@ -50,7 +52,8 @@ class ReferenceSupply:
         book: Book,
         check: GainCheck,
         link: Callable[[], LinkUse],
-        on_used: Callable[[Sequence[CodedReference]], None] = lambda used: None,
+        on_used: Callable[[Sequence[tuple[str, Picture]]], None] = lambda used: None,
+        known: Mapping[str, Picture] | None = None,
     ) -> None:
         self._config = config
         self._count = count
@@ -58,6 +61,7 @@ class ReferenceSupply:
         self._check = check
         self._link = link
         self._on_used = on_used
+        self._known = known or {}
         self._budget = BitBudget()
         self._picker = ReferencePicker(config, self._budget)
         self._held: HeldReferences | None = None
@@ -75,7 +79,7 @@ class ReferenceSupply:
 
         After a lost connection, a receiver may still hold some of ours: it gets the others again.
         """
-        self._on_used(())
+        self._on_used([(sha256, self._known[sha256]) for sha256 in hello.reference_sha256s if sha256 in self._known])
         ours = {str(reference["sha256"]) for reference in self._book.references}
         if self._count == 0 or set(hello.reference_sha256s) - ours:
             return
@@ -83,7 +87,7 @@ class ReferenceSupply:
         if self._held is None:
             self._held = HeldReferences(min(self._count, max(hello.max_references, 1)))
         missing = self._held.restart(hello.reference_sha256s)
-        self._on_used(self._held.used)
+        self._tell_used(self._held)
         if missing:
             self._start(self._deliver_all(self._held, missing))
 
@@ -123,9 +127,12 @@ class ReferenceSupply:
             return
         logger.info("reference %s is in place", status.sha256[:12])
         selection = self._held.acknowledge(status.sha256)
-        self._on_used(self._held.used)
+        self._tell_used(self._held)
         if selection is not None and self._control is not None and self._control.is_open:
             self._control.send(ReferenceSelection(selection))
+
+    def _tell_used(self, held: HeldReferences) -> None:
+        self._on_used([(reference.sha256, reference.rgb) for reference in held.used])
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = asyncio.create_task(work)

@@ -1,6 +1,6 @@
 """A call from one process to another over WebRTC on this machine, and what became of the picture.
 
-examples/media/call.mp4 -> python -m sender -> WebRTC -> python -m receiver --sources examples/media/refs
+examples/media/call.mp4 -> python -m sender -> WebRTC -> python -m receiver, both with --sources examples/media/refs
 `-- what was coded ---+--- what was shown --'
 side_by_side.mp4, strip.png, report.json
 """
@@ -83,6 +83,7 @@ def call(config: DemoConfig, folder: Path) -> Call:
     try:
         sender = start(
             folder, "sender", "--video", str(config.video.resolve()), "--peer", wait_for_url(receiver),
+            "--sources", str(config.sources.resolve()),
             "--report", str(folder / "sender.json"), "--dump", str(folder / "sender.npz"), *weights, *duration,
         )  # fmt: skip
         try:

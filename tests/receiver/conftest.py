@@ -19,13 +19,13 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 
 from codec import Decoder, Model
 from codec.config import WIRE_VERSION
+from codec.face.folder import Reference
 from codec.rtc import ControlChannel, Plugin, prefer_ordinary, register, unregister
 from codec.structs import Clock, ControlMessage, EncodedFrame, Hello
 from receiver.config import ReceiverConfig
 from receiver.output import Screen
 from receiver.server import ReceiverServer
 from receiver.shelf import ReferenceShelf
-from receiver.sources import Reference
 from receiver.studio import Studio
 
 Message = TypeVar("Message", bound=ControlMessage)

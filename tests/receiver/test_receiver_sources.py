@@ -10,9 +10,9 @@ from PIL import Image
 
 from codec.errors import ReferenceImageError
 from codec.face import Face, Picture
+from codec.face.folder import Reference, read_image, read_sources
 from codec.structs import ReferencePicture
 from receiver.shelf import KEEP_FOR_RETURN_S, ReferenceShelf
-from receiver.sources import Reference, read_image, read_sources
 
 SIZE = 64
 FACE = Path(__file__).parent.parent / "fixtures" / "face.jpg"

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from codec.errors import CaptureError, ModelMismatchError, SignallingError, VersionError
+from codec.errors import CaptureError, ModelMismatchError, ReferenceImageError, SignallingError, VersionError
 from codec.structs import Bye, Hello
 from sender.__main__ import main
 from sender.config import OutputConfig, SourceConfig
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from tests.sender.conftest import FakeReceiver, Settings
 
 TIMEOUT_S = 30.0
+FACE = Path(__file__).parents[1] / "fixtures" / "face.jpg"
 
 
 async def run(session: Session) -> None:
@@ -254,6 +257,30 @@ async def test_the_command_line_makes_a_whole_call(
     assert "codec X-WARPCALL" in shown.out.splitlines()[-1]
     assert json.loads(report.read_text())["frames_sent"] >= 1
     assert receiver.num_frames["video"] >= 1
+
+
+async def test_keypoints_are_aligned_to_pictures_of_the_receiver_that_the_sender_has_too(
+    receiver: FakeReceiver, settings: Settings, clip: Path, tmp_path: Path
+) -> None:
+    folder, report = tmp_path / "refs", tmp_path / "report.json"
+    folder.mkdir()
+    shutil.copy(FACE, folder / "face.jpg")
+    assert receiver.hello is not None
+    for held, is_aligned in ((hashlib.sha256(FACE.read_bytes()).hexdigest(), True), ("ab" * 32, False)):
+        receiver.hello = dataclasses.replace(receiver.hello, reference_sha256s=(held,))
+        config = settings(source=SourceConfig(video=clip, crop="center"), output=OutputConfig(report=report))
+        config = dataclasses.replace(config, coding=dataclasses.replace(config.coding, sources=folder))
+        await run(Session(config, ignore))
+        figures = json.loads(report.read_text())
+        assert figures["references"] == []
+        assert (figures["frames_aligned"] > 0) == is_aligned
+
+
+async def test_an_empty_folder_of_pictures_is_told(settings: Settings, tmp_path: Path) -> None:
+    config = settings()
+    config = dataclasses.replace(config, coding=dataclasses.replace(config.coding, sources=tmp_path))
+    with pytest.raises(ReferenceImageError, match="no image in it"):
+        await run(Session(config, ignore))
 
 
 async def test_the_command_line_tells_a_refusal_in_one_line(

@@ -125,7 +125,7 @@ async def test_the_supply_swaps_only_what_was_acknowledged(tiny_model: Model) ->
         book,
         GainCheck(None, 50),
         lambda: LinkUse(1e7, 0.0),
-        lambda used: told.append([reference.sha256 for reference in used]),
+        lambda used: told.append([sha256 for sha256, _ in used]),
     )
     supply.attach(control, hello(tiny_model))
     rng = np.random.default_rng(0)
@@ -167,12 +167,20 @@ async def test_the_supply_swaps_only_what_was_acknowledged(tiny_model: Model) ->
 
 
 async def test_a_receiver_with_pictures_of_its_own_gets_none(tiny_model: Model) -> None:
-    told: list[int] = []
-    link, check = LinkUse(1e7, 0.0), GainCheck(None, 50)
-    supply = ReferenceSupply(tiny_model.config, 2, Book(), check, lambda: link, lambda used: told.append(len(used)))
+    told: list[list[str]] = []
+    supply = ReferenceSupply(
+        tiny_model.config,
+        2,
+        Book(),
+        GainCheck(None, 50),
+        lambda: LinkUse(1e7, 0.0),
+        lambda used: told.append([sha256 for sha256, _ in used]),
+        {"cd" * 32: RGB},
+    )
     supply.attach(FakeControl(), hello(tiny_model, "ab" * 32))
+    supply.attach(FakeControl(), hello(tiny_model, "ab" * 32, "cd" * 32))
     assert supply.held is None
-    assert told == [0]
+    assert told == [[], ["cd" * 32]]
 
 
 async def test_a_refused_picture_is_not_tried_again_at_once(

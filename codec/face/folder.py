@@ -1,4 +1,4 @@
-"""Reference pictures from a folder: read, find the face, crop as the sender crops.
+"""Reference pictures from a folder, for either end: read, find the face, crop as the sender crops.
 
 folder -> image files -> codec.face.crop_reference -> Reference (S, S, 3)
 """
@@ -17,7 +17,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from codec.errors import FaceNotFoundError, ReferenceImageError
-from codec.face import Detector, FaceDetector, crop_reference
+from codec.face.detect import Detector, FaceDetector
+from codec.face.square import crop_reference
 
 logger = logging.getLogger(__name__)
 
