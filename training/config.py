@@ -138,6 +138,10 @@ class TrainConfig:
         ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must lie in [{low}, {high}]")
+        if self.aligned_share and not (self.codec.warped_pixels and self.codec.keypoint_motion):
+            raise ConfigError(
+                f"aligned_share is {self.aligned_share}; {self.codec.name} carries no pixels by keypoints"
+            )
         if not 1 <= self.num_references[0] <= self.num_references[1]:
             raise ConfigError(
                 f"num_references is {self.num_references}; it must be (fewest, most) with 1 <= fewest <= most"

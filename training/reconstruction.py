@@ -101,6 +101,7 @@ def split_references(features: ReferenceFeatures, num_samples: int, num_referenc
     return [ReferenceFeatures(**slot) for slot in slots]
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # runs without gradients, and solves equations: nothing to fuse
 def aligned(generator: Generator, keypoints: Keypoints, memory: ReferenceMemory, image_BCHW: Tensor) -> Keypoints:
     """Align keypoints to their pictures; locations learn nothing: the detector is to be right without that too."""
     moved = Aligner(generator, memory).align(keypoints, image_BCHW)
