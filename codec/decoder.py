@@ -24,13 +24,14 @@ class Decoder:
 
     Args:
         model: the networks.
+        pictures: where references are computed, for a decoder that shares them with an encoder.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, pictures: ReferencePictures | None = None) -> None:
         self.model = model
         self.reader = StreamReader(model.config, model.sha256, model.priors)
         self._memory: ReferenceMemory | None = None
-        self._pictures = ReferencePictures(model)
+        self._pictures = ReferencePictures(model) if pictures is None else pictures
 
     @property
     def num_references(self) -> int:

@@ -25,17 +25,25 @@ class Encoder:
         model: the networks.
         repeats: frames before it that each message sends once more, against loss.
         frames_per_packet: pictures that share a message: fewer headers, more delay.
+        pictures: where references are computed, for an encoder that shares them with a decoder.
 
     Raises:
         ConfigError: a message would have too many frames.
     """
 
-    def __init__(self, model: Model, *, repeats: int = 0, frames_per_packet: int = 1) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        repeats: int = 0,
+        frames_per_packet: int = 1,
+        pictures: ReferencePictures | None = None,
+    ) -> None:
         self.model = model
         self.writer = StreamWriter(
             model.config, model.sha256, model.priors, repeats=repeats, frames_per_packet=frames_per_packet
         )
-        self._references = ReferencePictures(model)
+        self._references = ReferencePictures(model) if pictures is None else pictures
         self._aligner: NearestAligner | None = None
         self._before: Keypoints | None = None
 
@@ -55,11 +63,11 @@ class Encoder:
         Raises:
             ConfigError: a picture has another size than the model's.
         """
-        config = self.model.config
-        self._references.set(rgbs if config.warped_pixels and config.keypoint_motion else [])
-        features = self._references.features
-        self._aligner = NearestAligner(self.model.generator, features) if features else None
-        self._before = None
+        config, self._aligner, self._before = self.model.config, None, None
+        if config.warped_pixels and config.keypoint_motion:
+            self._references.set(rgbs)
+            features = self._references.features
+            self._aligner = NearestAligner(self.model.generator, features) if features else None
 
     def encode(self, rgb: Rgb, force_keyframe: bool = False, base_number: int | None = None) -> EncodedFrame:
         """Code one picture.

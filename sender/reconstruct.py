@@ -23,6 +23,7 @@ from codec import Decoder, Encoder, Model
 from codec.bitstream.quantise import quantise
 from codec.config import CodecConfig
 from codec.face import Picture
+from codec.memory import ReferencePictures
 from codec.structs import CodedFrame, QuantisedKeypoints
 
 WINDOW = 8
@@ -53,8 +54,8 @@ class Reconstructor:
     """
 
     def __init__(self, model: Model) -> None:
-        self._encoder = Encoder(model)
-        self._decoder = Decoder(model)
+        pictures = ReferencePictures(model)
+        self._encoder, self._decoder = Encoder(model, pictures=pictures), Decoder(model, pictures)
         self._model = model
         self._lock = threading.Lock()
         self.picture_s: float | None = None

@@ -152,6 +152,7 @@ def personalise() -> TrainConfig:
         num_references=(1, 3),
         perceptual_sizes=(128,),
         perceptual_crop_share=0.6,
+        aligned_share=0.5,
         crop_jitter_share=0.0,
         learning_rate=1.5e-4,
         learning_rate_factors=(("detector.", 0.0),),

@@ -15,6 +15,7 @@ import numpy as np
 
 from codec import Decoder, Encoder, Model
 from codec.bitstream.picture import decode_picture, encode_picture
+from codec.memory import ReferencePictures
 from codec.model.generator import Generated
 from codec.structs import CodedFrame
 from training.evaluate.clips import Clip, Frames, Picture
@@ -34,7 +35,8 @@ class Transmission:
     """
 
     def __init__(self, clip: Clip, model: Model, references: Sequence[Picture], *, align: bool = True) -> None:
-        encoder, self._decoder = Encoder(model), Decoder(model)
+        pictures = ReferencePictures(model)
+        encoder, self._decoder = Encoder(model, pictures=pictures), Decoder(model, pictures)
         self._decoder.set_references(references)
         if align:
             encoder.set_references(references)
