@@ -90,8 +90,6 @@ class TrainConfig:
     """Whether the generator sees keypoints as the receiver gets them, rounded to the bitstream's steps."""
     coding_noise: float = 0.0
     """Standard deviation of noise on the driving keypoints, in steps of the bitstream's quantiser: what coding does."""
-    aligned_share: float = 0.0
-    """Share of the steps whose driving keypoints are aligned to the references first (``codec.model.alignment``)."""
     crop_jitter_share: float = 0.5
     """Share of samples whose pictures are each moved and scaled a little, as the sender's crop does."""
     mirror: bool = True
@@ -130,7 +128,6 @@ class TrainConfig:
             raise ConfigError(f"steps is {self.steps} and epochs {self.epochs}; one of them must be positive")
         for name, low, high in (
             ("coding_noise", 0, 4),
-            ("aligned_share", 0, 1),
             ("crop_jitter_share", 0, 1),
             ("perceptual_crop_share", 0, 1),
             ("drop_at", 0, 1),
@@ -138,10 +135,6 @@ class TrainConfig:
         ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must lie in [{low}, {high}]")
-        if self.aligned_share and not (self.codec.warped_pixels and self.codec.keypoint_motion):
-            raise ConfigError(
-                f"aligned_share is {self.aligned_share}; {self.codec.name} carries no pixels by keypoints"
-            )
         if not 1 <= self.num_references[0] <= self.num_references[1]:
             raise ConfigError(
                 f"num_references is {self.num_references}; it must be (fewest, most) with 1 <= fewest <= most"

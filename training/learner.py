@@ -172,9 +172,8 @@ class Learner:
         errors_BK3 = None
         if self.basis_NN is not None:
             errors_BK3 = self._own(coding_errors(self.basis_NN, config.coding_noise, config.batch_size, draws))
-        align = bool(torch.rand((), generator=draws) < config.aligned_share)
         made: Reconstructed = self.rebuild(
-            batch.driving_BCHW, batch.references_BRCHW, warped_BCHW, dropped_BM, errors_BK3, align=align
+            batch.driving_BCHW, batch.references_BRCHW, warped_BCHW, dropped_BM, errors_BK3
         )
         return made, self.objective.losses(batch, made, spline, draws)
 

@@ -1,7 +1,6 @@
 """The model as it is trained: pictures of a batch through detector, quantiser (straight-through) and generator.
 
-    driving, references -> keypoints -> aligner, quantiser -> generator -> picture
-    warped driving picture -> keypoints
+    driving, references -> keypoints -> quantiser -> generator -> picture, and the keypoints of a warped driving picture
 
 One module with one forward, so that DistributedDataParallel and torch.compile take it whole. Shape legend: B batch,
 R references, K keypoints, M keys, C channels or (x, y), H height, W width.
@@ -17,8 +16,7 @@ from torch import Tensor, nn
 
 from codec.bitstream.priors import BASIS_BITS, GRID_BITS
 from codec.config import CodecConfig
-from codec.model.alignment import Aligner
-from codec.model.generator import Generated, Generator, ReferenceFeatures, ReferenceMemory
+from codec.model.generator import Generated, Generator, ReferenceFeatures
 from codec.structs import Keypoints
 
 
@@ -56,8 +54,6 @@ class Reconstruction(nn.Module):
         warped_BCHW: Tensor | None,
         dropped_BM: Tensor | None,
         errors_BK3: Tensor | None = None,
-        *,
-        align: bool = False,
     ) -> Reconstructed:
         """Rebuild a batch.
 
@@ -67,7 +63,6 @@ class Reconstruction(nn.Module):
             warped_BCHW: driving pictures under a random spline, for the equivariance loss, or None.
             dropped_BM: references' keys to hide (key/value dropout), or None.
             errors_BK3: of the driving keypoints' x, y and strength as the receiver gets them, or None.
-            align: whether driving keypoints are aligned to the references first, as a sender does that has the time.
         """
         num_samples, num_references = references_BRCHW.shape[:2]
         pictures = [driving_BCHW, references_BRCHW.flatten(0, 1)]
@@ -76,15 +71,13 @@ class Reconstruction(nn.Module):
         detected = self.generator.detect(torch.cat(pictures))
         num_exact = num_samples * (1 + num_references)
         exact = detected[:num_exact]
-        features = self.generator.encode_reference(pictures[1], exact[num_samples:])
-        memory = self.generator.combine(split_references(features, num_samples, num_references))
         driving = exact[:num_samples]
-        if align:
-            driving = aligned(self.generator, driving, memory, driving_BCHW)
         if errors_BK3 is not None:
             driving = with_errors(driving, errors_BK3)
         if self.quantise:
             driving = quantise_straight_through(driving, self.generator.config)
+        features = self.generator.encode_reference(pictures[1], exact[num_samples:])
+        memory = self.generator.combine(split_references(features, num_samples, num_references))
         if dropped_BM is not None:
             dropped_BM = nn.functional.pad(dropped_BM, (0, memory.keys_BMD.shape[1] - dropped_BM.shape[1]))
         generated = self.generator(driving, memory, dropped_BM)
@@ -99,13 +92,6 @@ def split_references(features: ReferenceFeatures, num_samples: int, num_referenc
     }
     slots = ({name: tensor[:, slot] for name, tensor in fields.items()} for slot in range(num_references))
     return [ReferenceFeatures(**slot) for slot in slots]
-
-
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # runs without gradients, and solves equations: nothing to fuse
-def aligned(generator: Generator, keypoints: Keypoints, memory: ReferenceMemory, image_BCHW: Tensor) -> Keypoints:
-    """Align keypoints to their pictures; locations learn nothing: the detector is to be right without that too."""
-    moved = Aligner(generator, memory).align(keypoints, image_BCHW)
-    return Keypoints(moved.locations_BKC.detach(), keypoints.strengths_BK)
 
 
 def with_errors(keypoints: Keypoints, errors_BK3: Tensor) -> Keypoints:

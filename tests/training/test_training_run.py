@@ -19,11 +19,9 @@ from PIL import Image
 
 from codec import load_model
 from codec.errors import ConfigError, TrainingError
-from codec.model.generator import Generator
 from training.checkpoint import load_matching
 from training.config import LossWeights, RunConfig, TrainConfig
 from training.optimiser import parameter_groups, train_mode
-from training.reconstruction import aligned
 from training.trainer import Trainer
 
 Train = Callable[[TrainConfig, RunConfig], list[dict[str, float]]]
@@ -75,32 +73,6 @@ def test_coding_noise_is_drawn_by_the_step(config: TrainConfig, run: RunConfig, 
     plain = train(dataclasses.replace(config, steps=2), dataclasses.replace(run, out=tmp_path / "plain"))
     assert [row["total"] for row in first] == [row["total"] for row in again]
     assert first[0]["total"] != plain[0]["total"]
-
-
-def test_aligned_keypoints_teach_the_detector_nothing_of_the_picture(
-    config: TrainConfig, run: RunConfig, train: Train, tmp_path: Path
-) -> None:
-    picture = LossWeights(perceptual=0, equivariance=0, landmarks=0, spread=0)
-    plain = dataclasses.replace(config, losses=picture, steps=1)
-    rows = {}
-    for share in (0.0, 1.0):
-        out = tmp_path / str(share)
-        rows[share] = train(dataclasses.replace(plain, aligned_share=share), dataclasses.replace(run, out=out))
-    assert rows[0.0][0]["warped"] != rows[1.0][0]["warped"]
-    generator = Generator(config.codec)
-    images = torch.rand(2, 3, 64, 64)
-    memory = generator.combine([generator.encode_reference(images, generator.detect(images))])
-    found = generator.detect(images.flip(3))
-    moved = aligned(generator, found, memory, images.flip(3))
-    assert found.locations_BKC.requires_grad
-    assert not moved.locations_BKC.requires_grad
-    assert moved.strengths_BK.requires_grad
-
-
-def test_a_network_that_carries_nothing_cannot_be_trained_aligned(config: TrainConfig) -> None:
-    codec = dataclasses.replace(config.codec, warped_pixels=False, still_background=False)
-    with pytest.raises(ConfigError, match="carries no pixels by keypoints"):
-        dataclasses.replace(config, codec=codec, aligned_share=0.5)
 
 
 def test_a_run_leaves_weights_pictures_and_tensorboard(
