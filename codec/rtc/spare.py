@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-SHARE = 0.6
+SHARE = 0.75
 """Of the time from picture to picture, for all of a picture's work: the rest is for the program's other threads."""
 FIRST_REST_S, LONGEST_REST_S = 4.0, 64.0
 """Rest after work that took too long; each further one is twice as long."""
