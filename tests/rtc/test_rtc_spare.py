@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from codec.rtc.spare import FIRST_REST_S, LEAST_TRIED, SpareTime
+from codec.rtc.spare import FIRST_REST_S, LEAST_TRIED, TIMES_REMEMBERED, SpareTime
 
 FPS = 25
 
@@ -42,7 +42,7 @@ def test_pictures_that_come_late_because_of_the_work_are_no_excuse() -> None:
         allowed.append(spare.is_enough(time_s))
         if allowed[-1]:
             spare.note(0.055)
-    assert not any(allowed[LEAST_TRIED:40])
+    assert not any(allowed[TIMES_REMEMBERED:40])
 
 
 def test_a_clock_that_begins_anew_ends_no_call() -> None:
