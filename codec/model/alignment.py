@@ -2,9 +2,9 @@
 
     picture, detected keypoints, ReferenceMemory -> Aligner -> keypoints that rebuild the picture better
 
-The detector sees a small picture and no reference; its keypoints are a pixel or two off, which costs more than all else
-in the rebuilt picture. A sender that knows the references can look at what they would make of its keypoints, and move
-them until it lies on the picture: direct image alignment (Lucas and Kanade 1981; Baker and Matthews, "Lucas-Kanade 20
+The detector sees a small picture and no reference; its keypoints are a pixel or two off, and so is what is rebuilt from
+them. A sender that knows the references can look at what they would make of its keypoints, and move them until it lies
+on the picture: direct image alignment (Lucas and Kanade 1981; Baker and Matthews, "Lucas-Kanade 20
 years on", 2004), where the warp's parameters are the keypoints. The stream does not change, nor does the receiver.
 
 Where the attention finds each cell in each reference (``Found.flow_BRHWC``) depends on the keypoints all but linearly
