@@ -22,6 +22,7 @@ import tyro
 from codec import Decoder, Encoder, Model, load_model
 from codec.face import FaceDetector, FaceTracker, Picture, crop
 from codec.frames import rgb_from_frame
+from codec.memory import ReferencePictures
 from codec.structs import CodedFrame, QuantisedKeypoints
 from sender.delivery import LinkUse, delivery_bps
 from sender.face import FramedPicture
@@ -84,7 +85,8 @@ class SimulatedCall:
         self._config = config
         self._model_config = model.config
         self._is_adaptive = is_adaptive
-        self._encoder, self._decoder = Encoder(model), Decoder(model)
+        pictures = ReferencePictures(model)
+        self._encoder, self._decoder = Encoder(model, pictures=pictures), Decoder(model, pictures)
         self._budget = BitBudget()
         self._picker = ReferencePicker(model.config, self._budget)
         self._held = HeldReferences(config.capacity)

@@ -122,6 +122,11 @@ class CodecConfig:
             raise ConfigError(f"unet_size is {self.unet_size}; it must be a multiple of the grid, {self.grid_size}")
 
     @property
+    def can_align(self) -> bool:
+        """Whether keypoints carry pixels, so that a sender can align them (``codec.model.alignment``)."""
+        return self.warped_pixels and self.keypoint_motion
+
+    @property
     def grid_size(self) -> int:
         """Cells of the attention's grid, each way."""
         return self.image_size // self.attention_stride

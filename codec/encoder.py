@@ -19,7 +19,7 @@ class Encoder:
     """Code pictures as keypoints, one message a picture.
 
     An encoder that is told the receiver's references aligns keypoints to them: better pictures of the same bits, for
-    about the time of a picture at the receiver (see ``codec.model.alignment``).
+    some 10 ms a picture on a CPU (see ``codec.model.alignment``).
 
     Args:
         model: the networks.
@@ -63,8 +63,8 @@ class Encoder:
         Raises:
             ConfigError: a picture has another size than the model's.
         """
-        config, self._aligner, self._before = self.model.config, None, None
-        if config.warped_pixels and config.keypoint_motion:
+        self._aligner, self._before = None, None
+        if self.model.config.can_align:
             self._references.set(rgbs)
             features = self._references.features
             self._aligner = NearestAligner(self.model.generator, features) if features else None

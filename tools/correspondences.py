@@ -46,11 +46,11 @@ def rows(config: CorrespondencesConfig) -> list[Picture]:
     """Code the chosen frames and draw a row for each."""
     model = load_model(config.weights, "cpu")
     frames = read_clip(config.clip, model.config.image_size).frames_NSS3
-    encoder, decoder, pictures = Encoder(model), Decoder(model), ReferencePictures(model)
+    pictures = ReferencePictures(model)
+    encoder, decoder = Encoder(model, pictures=pictures), Decoder(model, pictures)
     references = [frames[position] for position in reference_positions(len(frames), config.references)]
     for each in (encoder, decoder):
         each.set_references(references)
-    pictures.set(references)
     cells, centres_NC, colours = dots(model.config.grid_size**2)
     drawn = []
     for position in np.linspace(0, len(frames) - 1, config.frames + 2)[1:-1].astype(int):

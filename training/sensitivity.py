@@ -69,7 +69,8 @@ def find_sensitivity(paths: list[Path], model: Model, lpips: Lpips, frames_per_c
     for path in track(paths, "sensitivity"):
         for source_BCHW, memory in scenes(path, model, frames_per_clip):
             keypoints = model.generator.detect(source_BCHW)
-            keypoints = Aligner(model.generator, memory).align(keypoints, source_BCHW)
+            if model.config.can_align:
+                keypoints = Aligner(model.generator, memory).align(keypoints, source_BCHW)
             pictures = torch.cat(list(pictures_of(nudged(keypoints), memory, model)))
             made_BCHW = model.generator(keypoints, memory).image_BCHW.clamp(0, 1)
             step_N = nudges(model.config.num_keypoints)

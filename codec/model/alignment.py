@@ -4,15 +4,15 @@
 
 The detector sees a small picture and no reference; its keypoints are a pixel or two off, and so is what is rebuilt from
 them. A sender that knows the references can look at what they would make of its keypoints, and move them until it lies
-on the picture: direct image alignment (Lucas and Kanade 1981; Baker and Matthews, "Lucas-Kanade 20
-years on", 2004), where the warp's parameters are the keypoints. The stream does not change, nor does the receiver.
+on the picture: direct image alignment (Lucas and Kanade 1981; Baker and Matthews, "Lucas-Kanade 20 years on", 2004),
+where the warp's parameters are the keypoints. The stream does not change, nor does the receiver.
 
 Where the attention finds each cell in each reference (``Found.flow_BRHWC``) depends on the keypoints all but linearly
-through the expected positions, so the network runs once, and Gauss-Newton steps move cells by the derivatives of
-those. Within a cell the derivative is taken as constant: each cell's pixels add up to a small matrix before keypoints
-come in. Differences are weighed robustly (by the inverse of their size), for pictures differ in more than motion, and
-less one gain and offset a colour, for cameras change exposure. Keypoints that the picture says nothing of stay as they
-were detected.
+through the expected positions, so the network runs once for some pictures, and Gauss-Newton steps move cells by the
+derivatives of those. Within a cell the derivative is taken as constant: each cell's pixels add up to a small matrix
+before keypoints come in. Differences are weighed robustly (by the inverse of their size), for pictures differ in more
+than motion, and less one gain and offset a colour, for cameras change exposure. Keypoints that the picture says nothing
+of stay as they were detected.
 
 Shape legend: B batch, R references, K keypoints, P = 2 K parameters, N cells, A = 2 R axes, C channels or (x, y),
 S height and width, H and W cells of the grid, F pixels of a cell times colours.
@@ -27,14 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from codec.model.generator import (
-    MIX_SHARPNESS,
-    SMALLEST_SHARE,
-    Generator,
-    ReferenceFeatures,
-    ReferenceMemory,
-)
-from codec.model.grid import cell_centres, resize, sample
+from codec.model.generator import Generator, ReferenceFeatures, ReferenceMemory, fine_places, mixing
+from codec.model.grid import resize, sample
 from codec.model.query_key import Query
 from codec.structs import Keypoints
 
@@ -95,7 +89,7 @@ class Aligner:
 
     def __init__(self, generator: Generator, memory: ReferenceMemory) -> None:
         config = generator.config
-        if not (config.warped_pixels and config.keypoint_motion):
+        if not config.can_align:
             raise ValueError(f"{config.name} carries no pixels by keypoints; there is nothing to align")
         self.generator, self.memory = generator, memory
         self._tangent: Tangent | None = None
@@ -118,18 +112,12 @@ class Aligner:
         Returns:
             Locations moved by some pixels at most; strengths as they were.
         """
-        tangent = self.tangent(keypoints)
-        with torch.autocast(image_BCHW.device.type, enabled=False):  # bfloat16 would round places to whole pixels
-            return self._aligned(keypoints, tangent, resize(image_BCHW.float(), self.size), before)
-
-    def _aligned(
-        self, keypoints: Keypoints, tangent: Tangent, wanted_BCSS: Tensor, before: Keypoints | None
-    ) -> Keypoints:
+        tangent, wanted_BCSS = self.tangent(keypoints), resize(image_BCHW, self.size)
         locations_BKC = keypoints.locations_BKC
         moved_BP = torch.zeros_like(locations_BKC).flatten(1)
         springs = [(torch.full_like(moved_BP, STIFFNESS), moved_BP)]
         if before is not None:
-            springs.append(memory_of(locations_BKC, before.locations_BKC))
+            springs.append(holding(locations_BKC, before.locations_BKC))
         away_BP = (locations_BKC - tangent.locations_BKC).flatten(1)
         for _ in range(STEPS):
             change_BRNC = (tangent.slope_BRNCP @ (away_BP + moved_BP)[:, None, None, :, None]).squeeze(-1)
@@ -142,14 +130,13 @@ class Aligner:
         kept = self._tangent
         if kept is None or kept.num_uses >= USES or not kept.is_near(keypoints.locations_BKC):
             found = self.generator.find(keypoints, self.memory)
-            if found.flow_BRHWC is None or found.shares_BRHW is None:
-                raise ValueError("the generator carries no pixels")
-            with torch.autocast(keypoints.locations_BKC.device.type, enabled=False):
-                own_BRHW = found.shares_BRHW.float().clamp(min=SMALLEST_SHARE) ** MIX_SHARPNESS
-                mix_BRSS = resize(own_BRHW / own_BRHW.sum(1, keepdim=True), self.size)
-                slope_BRNCP = self.slopes(found.query, keypoints)
-            flow_BRNC = found.flow_BRHWC.float().flatten(2, 3)
-            kept = self._tangent = Tangent(keypoints.locations_BKC, flow_BRNC, slope_BRNCP, mix_BRSS)
+            assert found.flow_BRHWC is not None and found.shares_BRHW is not None  # noqa: PT018 - it carries pixels
+            kept = self._tangent = Tangent(
+                keypoints.locations_BKC,
+                found.flow_BRHWC.flatten(2, 3),
+                self.slopes(found.query, keypoints),
+                mixing(found.shares_BRHW, self.size),
+            )
         kept.num_uses += 1
         return kept
 
@@ -202,11 +189,9 @@ class Aligner:
             The picture, (B, 3, S, S), and its change with the place in each reference, (B, 2 R, 3, S, S).
         """
         batch, num_references = mix_BRSS.shape[:2]
-        grid, size = self.generator.config.grid_size, self.size
-        flow_BRHWC = flow_BRNC.unflatten(2, (grid, grid))
-        motion_BCHW = (flow_BRHWC - cell_centres(grid, grid, flow_BRNC)).flatten(0, 1).permute(0, 3, 1, 2)
-        fine_BHWC = resize(motion_BCHW, size).permute(0, 2, 3, 1) + cell_centres(size, size, flow_BRNC)
-        found_BRCSS = sample(self.small_BRCSS.flatten(0, 1), fine_BHWC).unflatten(0, (batch, num_references))
+        grid = self.generator.config.grid_size
+        places_BSSC = fine_places(flow_BRNC.unflatten(2, (grid, grid)).flatten(0, 1), self.size)
+        found_BRCSS = sample(self.small_BRCSS.flatten(0, 1), places_BSSC).unflatten(0, (batch, num_references))
         layer_BRCSS, share_BRCSS = found_BRCSS[:, :, :3], None
         if self.behind_BRCSS is not None:
             share_BRCSS = found_BRCSS[:, :, 3:].clamp(0, 1)
@@ -244,7 +229,7 @@ class NearestAligner:
         return self.aligners[int(alike_R.argmax())].align(keypoints, image_BCHW, before)
 
 
-def memory_of(locations_BKC: Tensor, before_BKC: Tensor) -> tuple[Tensor, Tensor]:
+def holding(locations_BKC: Tensor, before_BKC: Tensor) -> tuple[Tensor, Tensor]:
     """Return springs that hold keypoints where they were, each (B, P): weak for those that moved further than noise."""
     moved_BKC = before_BKC.to(locations_BKC) - locations_BKC
     squared_BK1 = moved_BKC.square().sum(-1, keepdim=True) / NOISE**2

@@ -293,10 +293,8 @@ class Generator(nn.Module):
             (B, 3, S, S); with still background (B, 4, S, S), where the fourth channel falls to 0 in invented parts.
         """
         batch, num_references, _, size, _ = memory.image_BRCHW.shape
-        grid = self.config.grid_size
-        motion_BCHW = (flow_BRHWC - cell_centres(grid, grid, flow_BRHWC)).flatten(0, 1).permute(0, 3, 1, 2)
-        fine_BHWC = resize(motion_BCHW, size).permute(0, 2, 3, 1) + cell_centres(size, size, flow_BRHWC)
-        found_BCHW = sample(memory.image_BRCHW.flatten(0, 1).float(), fine_BHWC, self.config.sampling)
+        places_BHWC = fine_places(flow_BRHWC.flatten(0, 1), size)
+        found_BCHW = sample(memory.image_BRCHW.flatten(0, 1).float(), places_BHWC, self.config.sampling)
         sampled_BRCHW = found_BCHW.unflatten(0, (batch, num_references))
         if memory.background_BRCHW is not None:
             matte_BRCHW = sampled_BRCHW[:, :, 3:].clamp(0, 1)
@@ -305,7 +303,18 @@ class Generator(nn.Module):
         if num_references == 1:
             only_BCHW: Tensor = sampled_BRCHW[:, 0]
             return only_BCHW
-        own_BRHW = shares_BRHW.clamp(min=SMALLEST_SHARE) ** MIX_SHARPNESS
-        fine_BRHW = resize(own_BRHW / own_BRHW.sum(1, keepdim=True), size)
-        mixed_BCHW: Tensor = (sampled_BRCHW * fine_BRHW[:, :, None]).sum(1)
+        mixed_BCHW: Tensor = (sampled_BRCHW * mixing(shares_BRHW, size)[:, :, None]).sum(1)
         return mixed_BCHW
+
+
+def mixing(shares_BRHW: Tensor, size: int) -> Tensor:
+    """Return what each reference gives to each pixel, (B, R, size, size), by the fourth power of its share."""
+    own_BRHW = shares_BRHW.clamp(min=SMALLEST_SHARE) ** MIX_SHARPNESS
+    return resize(own_BRHW / own_BRHW.sum(1, keepdim=True), size)
+
+
+def fine_places(flow_BHWC: Tensor, size: int) -> Tensor:
+    """Return where each pixel is found, (B, size, size, 2), of where each cell is, (B, H, W, 2)."""
+    height, width = flow_BHWC.shape[1:3]
+    motion_BCHW = (flow_BHWC - cell_centres(height, width, flow_BHWC)).permute(0, 3, 1, 2)
+    return resize(motion_BCHW, size).permute(0, 2, 3, 1) + cell_centres(size, size, flow_BHWC)

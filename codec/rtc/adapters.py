@@ -31,6 +31,7 @@ from codec.decoder import Decoder
 from codec.encoder import Encoder
 from codec.errors import BitstreamError, ConfigError, MissingBaseError
 from codec.frames import Rgb, frame_from_rgb
+from codec.references import ReferenceSet
 from codec.rtc.acknowledge import Acknowledger
 from codec.rtc.conceal import Concealer
 from codec.rtc.payload import NEW_STREAM, RtpPayload, pack_payload, unpack_payload
@@ -82,6 +83,25 @@ class Last:
     interval: int
 
 
+class ReferenceFollower:
+    """Hands one end the pictures of a reference set whenever they have changed."""
+
+    def __init__(self) -> None:
+        self._applied: tuple[str, ...] = ()
+
+    def follow(self, references: ReferenceSet, end: Encoder | Decoder) -> None:
+        """Let an end use the pictures of this moment.
+
+        Raises:
+            ConfigError: one has another size than the model's; it is not tried again.
+        """
+        pictures = references.pictures
+        sha256s = tuple(sha256 for sha256, _ in pictures)
+        if sha256s != self._applied:
+            self._applied = sha256s
+            end.set_references([rgb for _, rgb in pictures])
+
+
 class EncoderAdapter(RtpEncoder):
     """Encodes the frames of one sent track; aiortc calls it in an executor thread, one frame at a time.
 
@@ -100,7 +120,7 @@ class EncoderAdapter(RtpEncoder):
         self._reports = FailureLog(logger, "a callback of the program failed")
         self._is_keyframe_due = False
         self._acknowledged: int | None = None
-        self._applied_references: tuple[str, ...] = ()
+        self._follower = ReferenceFollower()
         self._spare_time = SpareTime()
         self._target_bitrate = 0
         self._last_timestamp: int | None = None
@@ -197,24 +217,17 @@ class EncoderAdapter(RtpEncoder):
 
     def _find(self, rgb: Rgb, timestamp: int) -> tuple[Keypoints, bool]:
         """Find a picture's keypoints, aligned to what the receiver holds where there is time; tell whether they are."""
-        self._follow_references()
+        if self._plugin.align != "off":
+            self._follower.follow(self._plugin.sent_references, self._encoder)
         started_s = time.monotonic()
         keypoints = self._encoder.detect(rgb)
-        if self._plugin.align == "off" or not self._encoder.aligns:
+        if not self._encoder.aligns:
             return keypoints, False
         if self._plugin.align == "auto" and not self._spare_time.is_enough(timestamp / CLOCK_RATE_HZ):
             return keypoints, False
         aligned = self._encoder.align(keypoints, rgb)
         self._spare_time.note(time.monotonic() - started_s)
         return aligned, True
-
-    def _follow_references(self) -> None:
-        references = self._plugin.sent_references
-        pictures = references.pictures
-        sha256s = tuple(sha256 for sha256, _ in pictures)
-        if sha256s != self._applied_references:
-            self._applied_references = sha256s
-            self._encoder.set_references([rgb for _, rgb in pictures] if self._plugin.align != "off" else [])
 
     def _may_rest(self, keypoints: Keypoints, timestamp: int) -> bool:
         """Return whether a face that keeps still needs no picture yet."""
@@ -289,7 +302,7 @@ class DecoderAdapter(RtpDecoder):
         self._worker = NewestWorker(self._show, name="warpcall-generator")
         self._concealer = Concealer(self._conceal)
         self._last: Last | None = None
-        self._applied_references: tuple[str, ...] = ()
+        self._follower = ReferenceFollower()
 
     @cached_property
     def _decoder(self) -> Decoder:
@@ -391,7 +404,7 @@ class DecoderAdapter(RtpDecoder):
     def _show(self, received: ReceivedFrame) -> None:
         """Make a picture and deliver it; runs in the generator thread."""
         try:
-            self._follow_references()
+            self._follower.follow(self._plugin.references, self._decoder)
             if not self._decoder.num_references:
                 self._plugin.stats.add(pictures_without_references=1)
                 return
@@ -404,13 +417,6 @@ class DecoderAdapter(RtpDecoder):
         except Exception as error:  # named boundary: the top of the generator thread
             self._failures.note(error)
             self._plugin.stats.add(generator_failures=1)
-
-    def _follow_references(self) -> None:
-        references = self._plugin.references
-        sha256s = tuple(references.sha256s)
-        if sha256s != self._applied_references:
-            self._applied_references = sha256s
-            self._decoder.set_references(list(references.rgbs))
 
 
 def _timestamp(data: Frame | Packet[Stream]) -> int:

@@ -21,8 +21,8 @@ class SpareTime:
     """Lets work be done while it fits between pictures.
 
     Work that takes too long, by the mean of the last times less the two longest, rests for some seconds: changes to and
-    fro would be seen.
-    Pictures may come less often because of that very work, so the shortest of the last intervals counts.
+    fro would be seen. Pictures may come less often because of that very work, so the shortest of the last intervals
+    counts.
     """
 
     def __init__(self) -> None:

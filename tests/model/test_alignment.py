@@ -20,7 +20,7 @@ from codec.model.alignment import (
     by_cell,
     differences,
     exposed,
-    memory_of,
+    holding,
 )
 from codec.model.generator import Found, Generator, ReferenceMemory
 from codec.model.grid import cell_centres, sample
@@ -130,7 +130,7 @@ def test_several_references_are_aligned_to_together_or_the_most_alike_one(embedd
 def test_keypoints_that_keep_still_are_held_and_others_are_not() -> None:
     now = torch.zeros(1, 2, 2)
     before = torch.tensor([[[NOISE / 10, 0.0], [20 * NOISE, 0.0]]])
-    stiffness, goal = memory_of(now, before)
+    stiffness, goal = holding(now, before)
     assert torch.allclose(goal, before.flatten(1))
     assert float(stiffness[0, 0]) > 0.9 * HOLD
     assert float(stiffness[0, 2]) < 0.01 * HOLD

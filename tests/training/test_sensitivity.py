@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from codec import Model
+from codec import Model, random_model
 from codec.bitstream.priors import GRID_BITS
+from codec.config import CodecConfig
 from codec.frames import image_from_rgb
 from codec.model.alignment import Aligner
 from training.evaluate.metrics.lpips import load_lpips
@@ -37,6 +39,14 @@ def test_costs_are_those_of_pictures(clip: Path, tiny_model: Model, lpips_folder
         distance_N = lpips.distance(lpips.features(moved), lpips.features(made)) / missed
     expected_N = np.diag(found.lpips_NN)[:8] * nudges(20)[:8] ** 2
     np.testing.assert_allclose(distance_N.numpy(), expected_N, rtol=1e-3)
+
+
+def test_a_network_that_carries_no_pixels_has_costs_too(
+    clip: Path, tiny_config: CodecConfig, lpips_folder: Path
+) -> None:
+    plain = random_model(dataclasses.replace(tiny_config, warped_pixels=False, still_background=False))
+    found = find_sensitivity([clip], plain, load_lpips(lpips_folder, torch.device("cpu")), frames_per_clip=1)
+    assert np.isfinite(found.lpips_NN).all()
 
 
 def test_each_value_is_moved_alone(tiny_model: Model) -> None:
