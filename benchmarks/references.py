@@ -106,7 +106,7 @@ class SimulatedCall:
         self._consider(FramedPicture(rgb, round(time_s * 1e6), None), encoded.keypoints, time_s)
         if not self._decoder.num_references:
             return None
-        return self._decoder.generate(CodedFrame(encoded.number, None, encoded.keypoints))
+        return self._decoder.generate(CodedFrame(encoded.number, None, encoded.keypoints, encoded.reference))
 
     def _consider(self, picture: FramedPicture, keypoints: QuantisedKeypoints, time_s: float) -> None:
         self._budget.earn(self._config.kbps * 1000, time_s)

@@ -13,7 +13,7 @@ from typing import Any
 
 from codec.errors import ConfigError
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 CLOCK_RATE_HZ = 90_000
 RTP_CODEC_NAME = "X-WARPCALL"
 

@@ -30,27 +30,32 @@ class Decoder:
     def __init__(self, model: Model, pictures: ReferencePictures | None = None) -> None:
         self.model = model
         self.reader = StreamReader(model.config, model.sha256, model.priors)
-        self._memory: ReferenceMemory | None = None
+        self._memories: dict[int, ReferenceMemory] = {}
+        self._num_references = 0
         self._pictures = ReferencePictures(model) if pictures is None else pictures
 
     @property
     def num_references(self) -> int:
         """How many reference pictures it rebuilds from."""
-        return 0 if self._memory is None else self._memory.image_BRCHW.shape[1]
+        return self._num_references
 
-    def set_references(self, rgbs: Sequence[Rgb]) -> None:
+    def set_references(self, rgbs: Sequence[Rgb], tags: Sequence[int] | None = None) -> None:
         """Use these reference pictures from now on; only those that are new are computed.
 
         Args:
             rgbs: each uint8 (S, S, 3).
+            tags: what frames call each (``codec.references.reference_tags``); None counts them from 1 on.
 
         Raises:
             ConfigError: a picture has another size than the model's.
         """
-        self._pictures.set(rgbs)
-        features = self._pictures.features
-        with torch.inference_mode():
-            self._memory = self.model.generator.combine(features) if features else None
+        self._pictures.set(rgbs, tags)
+        entries = self._pictures.entries
+        memories = {entry.tag: entry.memory for entry in entries}
+        if entries:
+            with torch.inference_mode():
+                memories[0] = self.model.generator.combine([entry.features for entry in entries])
+        self._memories, self._num_references = memories, len(entries)
 
     def parse(self, payload: bytes) -> CodedFrame:
         """Read the newest frame of one message.
@@ -77,22 +82,29 @@ class Decoder:
         return rgb_from_image(self.generate_all(frame).image_BCHW)
 
     def generate_all(self, frame: CodedFrame) -> Generated:
-        """Rebuild a frame and return all that the network made on the way.
+        """Rebuild a frame from the reference that it names, and return all that the network made on the way.
+
+        A frame that names none, or one that is not here, is rebuilt from all together.
 
         Raises:
             ReferenceImageError: there is no reference picture yet.
         """
-        return self.generate_from(dequantise(frame.keypoints, self.model.config))
+        return self.generate_from(dequantise(frame.keypoints, self.model.config), frame.reference)
 
-    def generate_from(self, keypoints: Keypoints) -> Generated:
-        """Rebuild the picture of keypoints, a batch of one, and return all that the network made on the way.
+    def generate_from(self, keypoints: Keypoints, reference: int = 0) -> Generated:
+        """Rebuild the picture of keypoints and return all that the network made on the way.
+
+        Args:
+            keypoints: a batch of one.
+            reference: see ``CodedFrame``.
 
         Raises:
             ReferenceImageError: there is no reference picture yet.
         """
-        memory = self._memory
-        if memory is None:
+        memories = self._memories
+        if not memories:
             raise ReferenceImageError("no reference picture yet")
+        memory = memories.get(reference, memories[0])
         with torch.inference_mode():
             generated: Generated = self.model.generator(keypoints.to(self.model.device), memory)
         return generated

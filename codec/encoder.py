@@ -11,7 +11,7 @@ from codec.errors import ConfigError
 from codec.frames import Rgb, image_from_rgb
 from codec.loading import Model
 from codec.memory import ReferencePictures
-from codec.model.alignment import NearestAligner
+from codec.model.alignment import Aligned, Aligner
 from codec.structs import EncodedFrame, Keypoints
 
 
@@ -44,30 +44,33 @@ class Encoder:
             model.config, model.sha256, model.priors, repeats=repeats, frames_per_packet=frames_per_packet
         )
         self._references = ReferencePictures(model) if pictures is None else pictures
-        self._aligner: NearestAligner | None = None
-        self._before: Keypoints | None = None
+        self._aligner: Aligner | None = None
+        self._tags: list[int] = []
+        self._before: Aligned | None = None
 
     @property
     def aligns(self) -> bool:
         """Whether there are references to align keypoints to."""
         return self._aligner is not None
 
-    def set_references(self, rgbs: Sequence[Rgb]) -> None:
+    def set_references(self, rgbs: Sequence[Rgb], tags: Sequence[int] | None = None) -> None:
         """Align keypoints to these pictures, which the receiver holds, from now on; to none by an empty sequence.
 
         A model that carries no pixels by its keypoints has nothing to align.
 
         Args:
             rgbs: each uint8 (S, S, 3), as the receiver has them.
+            tags: what frames call each at the receiver; None counts them from 1 on.
 
         Raises:
             ConfigError: a picture has another size than the model's.
         """
         self._aligner, self._before = None, None
         if self.model.config.can_align:
-            self._references.set(rgbs)
-            features = self._references.features
-            self._aligner = NearestAligner(self.model.generator, features) if features else None
+            self._references.set(rgbs, tags)
+            entries = self._references.entries
+            self._tags = [entry.tag for entry in entries]
+            self._aligner = Aligner(self.model.generator, [entry.features for entry in entries]) if entries else None
 
     def encode(self, rgb: Rgb, force_keyframe: bool = False, base_number: int | None = None) -> EncodedFrame:
         """Code one picture.
@@ -80,16 +83,21 @@ class Encoder:
         Raises:
             ConfigError: the picture has another size.
         """
-        keypoints = self.align(self.detect(rgb), rgb)
-        return self.write(keypoints, force_keyframe=force_keyframe, base_number=base_number)
+        keypoints, reference = self.align(self.detect(rgb), rgb)
+        return self.write(keypoints, reference, force_keyframe=force_keyframe, base_number=base_number)
 
     def write(
-        self, keypoints: Keypoints, *, force_keyframe: bool = False, base_number: int | None = None
+        self,
+        keypoints: Keypoints,
+        reference: int = 0,
+        *,
+        force_keyframe: bool = False,
+        base_number: int | None = None,
     ) -> EncodedFrame:
-        """Code the keypoints that were found; see ``encode``."""
+        """Code what ``align`` found; see ``encode``."""
         if base_number is not None and not self.writer.holds(base_number):
             base_number = None
-        return self.writer.write(keypoints, force_keyframe=force_keyframe, base_number=base_number)
+        return self.writer.write(keypoints, reference=reference, force_keyframe=force_keyframe, base_number=base_number)
 
     def detect(self, rgb: Rgb) -> Keypoints:
         """Find a picture's keypoints, on the CPU, a batch of one.
@@ -103,15 +111,18 @@ class Encoder:
         with torch.inference_mode():
             return self.model.generator.detect(image_from_rgb(rgb).to(self.model.device)).to("cpu")
 
-    def align(self, keypoints: Keypoints, rgb: Rgb) -> Keypoints:
-        """Move the keypoints that ``detect`` found so that the references meet the picture; without references, not.
+    def align(self, keypoints: Keypoints, rgb: Rgb) -> tuple[Keypoints, int]:
+        """Choose a reference for a picture, and move the keypoints that ``detect`` found so that it meets the picture.
 
         Pictures should come in order: keypoints of one that keeps still are steadied by those of the one before.
+
+        Returns:
+            The keypoints, and the reference's tag; without references the keypoints as they are, and 0.
         """
         if self._aligner is None:
-            return keypoints
+            return keypoints, 0
         with torch.inference_mode():
             image_BCHW = image_from_rgb(rgb).to(self.model.device)
             found = keypoints.to(self.model.device)
             self._before = self._aligner.align(found, image_BCHW, self._before)
-            return self._before.to("cpu")
+            return self._before.keypoints.to("cpu"), self._tags[self._before.reference]

@@ -1,18 +1,34 @@
 """Reference pictures as either end computes them: once each, however often the set changes.
 
-rgbs -> ReferencePictures.set -> features of each -> memory (receiver), aligner (sender)
+rgbs, tags -> ReferencePictures.set -> features of each -> memories (receiver), aligner (sender)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
 from codec.errors import ConfigError
 from codec.frames import Rgb, image_from_rgb
 from codec.loading import Model
-from codec.model.generator import ReferenceFeatures
+from codec.model.generator import ReferenceFeatures, ReferenceMemory
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceEntry:
+    """One reference picture.
+
+    Attributes:
+        tag: what frames call it; 0 where they cannot.
+        features: what the networks make of it.
+        memory: of it alone.
+    """
+
+    tag: int
+    features: ReferenceFeatures
+    memory: ReferenceMemory
 
 
 class ReferencePictures:
@@ -24,32 +40,37 @@ class ReferencePictures:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._features: dict[bytes, ReferenceFeatures] = {}
+        self._entries: dict[bytes, ReferenceEntry] = {}
 
     @property
-    def features(self) -> list[ReferenceFeatures]:
-        """Of each picture, in order; the same picture twice is one."""
-        return list(self._features.values())
+    def entries(self) -> list[ReferenceEntry]:
+        """One for each picture, in order; the same picture twice is one."""
+        return list(self._entries.values())
 
-    def set(self, rgbs: Sequence[Rgb]) -> None:
+    def set(self, rgbs: Sequence[Rgb], tags: Sequence[int] | None = None) -> None:
         """Use these pictures from now on; only those that are new are computed.
 
         Args:
             rgbs: each uint8 (S, S, 3).
+            tags: what frames call each; None counts them from 1 on.
 
         Raises:
             ConfigError: a picture has another size than the model's.
         """
         size = self.model.config.image_size
-        features: dict[bytes, ReferenceFeatures] = {}
-        for rgb in rgbs:
+        entries: dict[bytes, ReferenceEntry] = {}
+        for rgb, tag in zip(rgbs, range(1, len(rgbs) + 1) if tags is None else tags, strict=True):
             if rgb.shape != (size, size, 3):
                 raise ConfigError(f"reference is {rgb.shape}; the model takes ({size}, {size}, 3)")
             name = rgb.tobytes()
-            features[name] = self._features[name] if name in self._features else self._compute(rgb)
-        self._features = features
+            if name not in entries:
+                known = self._entries.get(name)
+                entries[name] = self._compute(rgb, tag) if known is None else replace(known, tag=tag)
+        self._entries = entries
 
-    def _compute(self, rgb: Rgb) -> ReferenceFeatures:
+    def _compute(self, rgb: Rgb, tag: int) -> ReferenceEntry:
+        generator = self.model.generator
         with torch.inference_mode():
             image_BCHW = image_from_rgb(rgb).to(self.model.device)
-            return self.model.generator.encode_reference(image_BCHW, self.model.generator.detect(image_BCHW))
+            features = generator.encode_reference(image_BCHW, generator.detect(image_BCHW))
+            return ReferenceEntry(tag, features, generator.combine([features]))

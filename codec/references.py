@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 
 from codec.errors import ConfigError
 from codec.frames import Rgb
 
 MAX_REFERENCES = 4
+TAG_BITS = 6
+"""Of what a frame calls a reference."""
+
+
+def reference_tags(sha256s: Sequence[str]) -> list[int]:
+    """Return what frames call each reference of a set: a few bits of its hash, from 1 on; 0 where two have the same.
+
+    Args:
+        sha256s: of the pictures' coded bytes, hex digits.
+    """
+    tags = [1 + int(sha256[:8], 16) % ((1 << TAG_BITS) - 1) for sha256 in sha256s]
+    return [tag if tags.count(tag) == 1 else 0 for tag in tags]
 
 
 class ReferenceSet:

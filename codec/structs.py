@@ -57,6 +57,8 @@ class CodedFrame:
         number: frame counter modulo 2**16.
         base: number of the frame that this one is predicted from, or None for a keyframe.
         keypoints: the frame's quantised keypoints (already reconstructed, never differences).
+        reference: tag of the reference that it is to be rebuilt from (``codec.references.reference_tags``); 0 for all
+            together.
         is_repeated: whether its message repeats it because its own may have been lost.
         is_concealed: whether the receiver guessed it, because it did not come in time.
         is_interpolated: whether its message leaves it to the frames around it.
@@ -65,6 +67,7 @@ class CodedFrame:
     number: int
     base: int | None
     keypoints: QuantisedKeypoints
+    reference: int = 0
     is_repeated: bool = False
     is_concealed: bool = False
     is_interpolated: bool = False
@@ -84,6 +87,7 @@ class EncodedFrame:
         number: frame counter modulo 2**16.
         is_keyframe: whether the payload can be decoded on its own.
         keypoints: the quantised keypoints that the payload carries; without payload those that it may carry.
+        reference: tag of the reference that they were aligned to; 0 for none.
         is_aligned: whether they were aligned to the receiver's references.
     """
 
@@ -91,6 +95,7 @@ class EncodedFrame:
     number: int
     is_keyframe: bool
     keypoints: QuantisedKeypoints
+    reference: int = 0
     is_aligned: bool = False
 
 

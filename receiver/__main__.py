@@ -69,7 +69,7 @@ def open_studio(config: ReceiverConfig) -> Studio:
     shelf = ReferenceShelf(size, config.max_references, own)
     decoder = Decoder(model)
     if own:
-        decoder.set_references(shelf.rgbs)
+        decoder.set_references(shelf.rgbs, shelf.tags)
         middle = np.zeros((model.config.num_keypoints, 3), dtype=np.int32)
         # The first run takes longest: better now than in the call.
         decoder.generate(CodedFrame(0, None, QuantisedKeypoints(middle)))

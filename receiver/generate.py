@@ -38,8 +38,8 @@ class PictureDecoder(Protocol):
     def num_references(self) -> int:
         """Reference pictures set."""
 
-    def set_references(self, rgbs: Sequence[Rgb]) -> None:
-        """Take the reference pictures, each uint8 (S, S, 3)."""
+    def set_references(self, rgbs: Sequence[Rgb], tags: Sequence[int] | None = None) -> None:
+        """Take the reference pictures, each uint8 (S, S, 3), and what frames call each."""
 
     def generate(self, frame: CodedFrame) -> Rgb:
         """Return the picture of a frame, uint8 (S, S, 3)."""
@@ -96,9 +96,9 @@ class PictureGenerator:
         self._newest = frame
         self._news.set()
 
-    async def set_references(self, rgbs: Sequence[Rgb]) -> None:
+    async def set_references(self, rgbs: Sequence[Rgb], tags: Sequence[int] | None = None) -> None:
         """Give the decoder its reference pictures, in the worker thread (the networks run over each of them once)."""
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._decoder.set_references, rgbs)
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._decoder.set_references, rgbs, tags)
         self._has_references = len(rgbs) > 0
 
     async def run(self) -> None:

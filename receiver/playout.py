@@ -81,7 +81,8 @@ class Playout:
 
     async def follow_references(self) -> None:
         """Give the generator the pictures that are on the shelf now."""
-        await self.generator.set_references(self._studio.shelf.rgbs)
+        shelf = self._studio.shelf
+        await self.generator.set_references(shelf.rgbs, shelf.tags)
 
     async def read_video(self, track: MediaStreamTrack) -> None:
         """Take frames until the track ends."""

@@ -23,7 +23,7 @@ from PIL import Image
 from codec.bitstream.picture import decode_picture
 from codec.errors import ReferenceImageError
 from codec.face.folder import Reference
-from codec.references import ReferenceSet
+from codec.references import ReferenceSet, reference_tags
 from codec.structs import ReferencePicture
 
 Rgb = npt.NDArray[np.uint8]
@@ -71,6 +71,11 @@ class ReferenceShelf:
     def rgbs(self) -> tuple[Rgb, ...]:
         """The pictures, each uint8 (S, S, 3), oldest first."""
         return tuple(self._references.rgbs)
+
+    @property
+    def tags(self) -> list[int]:
+        """What frames call the pictures."""
+        return reference_tags(self.sha256s)
 
     def decode(self, picture: ReferencePicture) -> Rgb:
         """Return a sent picture's pixels; slow enough for a thread of its own.

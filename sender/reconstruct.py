@@ -75,8 +75,9 @@ class Reconstructor:
             self._decoder.set_references(references)
             self._encoder.set_references(references)
             start_s = time.perf_counter()
-            keypoints = quantise(self._encoder.align(self._encoder.detect(rgb), rgb), self._model.config)
-            generated = self._decoder.generate(CodedFrame(0, None, keypoints))
+            aligned, reference = self._encoder.align(self._encoder.detect(rgb), rgb)
+            keypoints = quantise(aligned, self._model.config)
+            generated = self._decoder.generate(CodedFrame(0, None, keypoints, reference))
             elapsed_s = time.perf_counter() - start_s
             self.picture_s = elapsed_s if self.picture_s is None else 0.8 * self.picture_s + 0.2 * elapsed_s
         error, worst_error = structural_error(rgb, generated)

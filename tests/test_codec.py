@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import codec
 from codec.errors import ConfigError, ReferenceImageError
 from codec.frames import Rgb, frame_from_rgb, image_from_rgb, rgb_from_frame, rgb_from_image
-from codec.memory import ReferencePictures
-from codec.model.generator import ReferenceFeatures
-from codec.references import ReferenceSet
+from codec.memory import ReferenceEntry, ReferencePictures
+from codec.references import ReferenceSet, reference_tags
 
 
 @pytest.fixture
@@ -59,14 +60,47 @@ def test_a_reference_is_computed_once(tiny_model: codec.Model, rgb: Rgb, monkeyp
     computed: list[Rgb] = []
     compute = ReferencePictures._compute
 
-    def note(self: ReferencePictures, picture: Rgb) -> ReferenceFeatures:
+    def note(self: ReferencePictures, picture: Rgb, tag: int) -> ReferenceEntry:
         computed.append(picture)
-        return compute(self, picture)
+        return compute(self, picture, tag)
 
     monkeypatch.setattr(ReferencePictures, "_compute", note)
     decoder.set_references([rgb])
     decoder.set_references([rgb, rgb[::-1].copy()])
     assert len(computed) == 2
+
+
+def test_a_frame_is_rebuilt_from_the_reference_that_it_names(tiny_model: codec.Model, rgb: Rgb) -> None:
+    encoder, decoder = codec.Encoder(tiny_model), codec.Decoder(tiny_model)
+    other = rgb[:, ::-1].copy()
+    frame = decoder.parse(encoder.encode(rgb).payload)
+    assert frame.reference == 0
+    decoder.set_references([rgb])
+    first = decoder.generate(frame)
+    decoder.set_references([other])
+    second = decoder.generate(frame)
+    decoder.set_references([rgb, other], [5, 9])
+    together = decoder.generate(frame)
+    named = {tag: decoder.generate(dataclasses.replace(frame, reference=tag)) for tag in (5, 9, 11)}
+    np.testing.assert_array_equal(named[5], first)
+    np.testing.assert_array_equal(named[9], second)
+    np.testing.assert_array_equal(named[11], together)
+    assert not np.array_equal(together, first)
+
+
+def test_an_encoder_names_the_reference_that_it_aligned_to(tiny_model: codec.Model, rgb: Rgb) -> None:
+    encoder, decoder = codec.Encoder(tiny_model), codec.Decoder(tiny_model)
+    encoder.set_references([rgb[::-1].copy(), rgb], [3, 40])
+    encoded = encoder.encode(rgb)
+    assert encoded.reference in (3, 40)
+    assert decoder.parse(encoded.payload).reference == encoded.reference
+
+
+def test_tags_come_from_hashes_and_never_name_two() -> None:
+    first, second, alike = f"{5:08x}" + "0" * 56, f"{6:08x}" + "0" * 56, f"{5 + 63:08x}" + "f" * 56
+    assert reference_tags([first, second]) == [6, 7]
+    assert reference_tags([first, second, alike]) == [0, 7, 0]
+    assert reference_tags([]) == []
 
 
 def test_a_reference_set_is_replaced_whole(rgb: Rgb) -> None:

@@ -57,7 +57,8 @@ def rows(config: CorrespondencesConfig) -> list[Picture]:
         coded = decoder.parse(encoder.encode(frames[position]).payload)
         keypoints, generated = dequantise(coded.keypoints, model.config), decoder.generate_all(coded)
         with torch.inference_mode():
-            found = correspondences(model.generator, keypoints, model.generator.combine(pictures.features))
+            memory = model.generator.combine([entry.features for entry in pictures.entries])
+            found = correspondences(model.generator, keypoints, memory)
         driving_CHW = image_from_rgb(frames[position])[0]
         tiles = [
             draw(

@@ -165,7 +165,7 @@ class PriorsCommand:
             lpips = load_lpips(self.loss_weights, model.device)
             paths = spread(find_clips(self.clips), self.sensitivity_clips)
             metric_NN = find_sensitivity(paths, model, lpips).metric_NN
-        priors = learn_priors([values[:FRAMES_PER_CLIP] for values, _ in tracks.values()], self.learning, metric_NN)
+        priors = learn_priors([each.values_FK3[:FRAMES_PER_CLIP] for each in tracks.values()], self.learning, metric_NN)
         print(f"{self.out}: priors {save_priors(self.out, priors)} from {len(tracks)} clips")
 
 

@@ -32,7 +32,7 @@ from codec.bitstream.priors import (
     Priors,
 )
 from codec.structs import Integers
-from training.tracks import Track
+from training.tracks import Values
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class LoopRecord:
     keyframes: Integers
 
 
-def learn_priors(tracks: Sequence[Track], config: PriorsConfig, metric_NN: Floats | None = None) -> Priors:
+def learn_priors(tracks: Sequence[Values], config: PriorsConfig, metric_NN: Floats | None = None) -> Priors:
     """Learn priors.
 
     Args:
@@ -101,7 +101,7 @@ def learn_priors(tracks: Sequence[Track], config: PriorsConfig, metric_NN: Float
     return _with_tables(priors, run_loop(grids, priors), config)
 
 
-def to_grid(values_FK3: Track) -> Floats:
+def to_grid(values_FK3: Values) -> Floats:
     """Return a track in steps of the bitstream's grid, (F, N)."""
     unit_FK3 = values_FK3.astype(np.float64)
     unit_FK3[..., :2] = (unit_FK3[..., :2] + 1) / 2

@@ -23,7 +23,7 @@ from codec import Model
 from codec.bitstream.priors import GRID_BITS, Floats
 from codec.frames import image_from_rgb
 from codec.model.alignment import Aligner
-from codec.model.generator import ReferenceMemory
+from codec.model.generator import ReferenceFeatures, ReferenceMemory
 from codec.structs import Keypoints
 from training.evaluate.clips import read_clip, reference_positions
 from training.evaluate.metrics.lpips import Lpips
@@ -67,10 +67,12 @@ def find_sensitivity(paths: list[Path], model: Model, lpips: Lpips, frames_per_c
     size = 3 * model.config.num_keypoints
     lpips_NN, pixels_NN, missed = np.zeros((size, size)), np.zeros((size, size)), np.zeros(2)
     for path in track(paths, "sensitivity"):
-        for source_BCHW, memory in scenes(path, model, frames_per_clip):
+        for source_BCHW, features in scenes(path, model, frames_per_clip):
             keypoints = model.generator.detect(source_BCHW)
             if model.config.can_align:
-                keypoints = Aligner(model.generator, memory).align(keypoints, source_BCHW)
+                aligned = Aligner(model.generator, features).align(keypoints, source_BCHW)
+                keypoints, features = aligned.keypoints, [features[aligned.reference]]
+            memory = model.generator.combine(features)
             pictures = torch.cat(list(pictures_of(nudged(keypoints), memory, model)))
             made_BCHW = model.generator(keypoints, memory).image_BCHW.clamp(0, 1)
             step_N = nudges(model.config.num_keypoints)
@@ -84,8 +86,8 @@ def find_sensitivity(paths: list[Path], model: Model, lpips: Lpips, frames_per_c
     return Sensitivity(lpips_NN / missed[0], pixels_NN / missed[1])
 
 
-def scenes(path: Path, model: Model, num_frames: int) -> Iterator[tuple[Tensor, ReferenceMemory]]:
-    """Give some frames of a clip, (1, 3, S, S), with the memory of one to three of its other frames."""
+def scenes(path: Path, model: Model, num_frames: int) -> Iterator[tuple[Tensor, list[ReferenceFeatures]]]:
+    """Give some frames of a clip, (1, 3, S, S), with one to three of its other frames as references."""
     clip = read_clip(path, model.config.image_size)
     for index in range(num_frames):
         references = reference_positions(len(clip), 1 + (len(clip) + index) % 3)
@@ -95,7 +97,7 @@ def scenes(path: Path, model: Model, num_frames: int) -> Iterator[tuple[Tensor, 
             image_BCHW = image_from_rgb(clip.frames_NSS3[position])
             features.append(model.generator.encode_reference(image_BCHW, model.generator.detect(image_BCHW)))
         driving = others[(2 * index + 1) * len(others) // (2 * num_frames)]
-        yield image_from_rgb(clip.frames_NSS3[driving]), model.generator.combine(features)
+        yield image_from_rgb(clip.frames_NSS3[driving]), features
 
 
 def nudges(num_keypoints: int) -> Floats:

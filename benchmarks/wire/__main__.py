@@ -64,12 +64,12 @@ class WireConfig:
 def measure_designs(config: WireConfig) -> dict[str, Any]:
     """Return bytes a frame by clip and design, and their means."""
     model = load_model()
-    tracks = {name: track for name, (track, _) in find_tracks(config.clips, model, 0, config.tracks).items()}
+    tracks = find_tracks(config.clips, model, 0, config.tracks)
     names = sorted(tracks)
-    teachers = [tracks[name] for name in names[::2]]
+    teachers = [tracks[name].values_FK3 for name in names[::2]]
     if config.dictionary_clips is not None:
         found = find_tracks(config.dictionary_clips, model, 200, config.dictionary_tracks)
-        teachers = [track for track, _ in found.values()]
+        teachers = [each.values_FK3 for each in found.values()]
     else:
         names = names[1::2] or names
     dictionary = train_dictionary(teachers)
@@ -96,14 +96,14 @@ def measure_quality(config: WireConfig) -> dict[str, Any]:
     model = load_model()
     lpips = load_lpips(config.loss_weights, torch.device("cpu"))
     tracks = find_tracks(config.clips, model, 0, config.tracks)
-    paths = [path for path in find_clips(config.clips, config.quality_clips) if len(tracks[path.stem][0]) > 4]
+    paths = [path for path in find_clips(config.clips, config.quality_clips) if len(tracks[path.stem]) > 4]
     rows: dict[str, list[dict[str, float]]] = {}
     with Progress(disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("pictures", total=None)
         for path in paths:
             clip = read_clip(path, model.config.image_size)
             found = qualities(
-                clip, tracks[path.stem][0], model, lpips, config.quality_frames, lambda n: progress.advance(task, n)
+                clip, tracks[path.stem], model, lpips, config.quality_frames, lambda n: progress.advance(task, n)
             )
             for name, row in as_rows(found).items():
                 rows.setdefault(name, []).append(row)

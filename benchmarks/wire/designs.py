@@ -24,7 +24,7 @@ import zstandard
 from codec import Model
 from codec.bitstream.stream import StreamWriter
 from codec.structs import Keypoints
-from training.tracks import Track
+from training.tracks import Track, Values
 
 LEVELS = np.array([512, 512, 32])
 BITS = 2 * 9 + 5
@@ -33,7 +33,7 @@ MAGIC_BYTES = 4
 DICTIONARY_BYTES = 4096
 
 
-def keypoints_at(values_K3: npt.NDArray[np.float32]) -> Keypoints:
+def keypoints_at(values_K3: Values) -> Keypoints:
     """Return one frame of a track as the detector gives it."""
     values_BK3 = torch.from_numpy(np.array(values_K3))[None]
     return Keypoints(values_BK3[..., :2], values_BK3[..., 2])
@@ -47,13 +47,14 @@ def ours(track: Track, model: Model, repeats: int = 0, frames_per_packet: int = 
     writer = StreamWriter(
         model.config, model.sha256, model.priors, repeats=repeats, frames_per_packet=frames_per_packet
     )
-    found = [len(writer.write(keypoints_at(values_K3)).payload) for values_K3 in track]
+    frames = zip(track.values_FK3, track.references_F.tolist(), strict=True)
+    found = [len(writer.write(keypoints_at(values_K3), reference=tag).payload) for values_K3, tag in frames]
     return found[: 1 + (len(found) - 1) // frames_per_packet * frames_per_packet]
 
 
-def levels_of(track: Track) -> npt.NDArray[np.int64]:
-    """Return a track at 9, 9 and 5 bits, (F, K, 3)."""
-    unit_FK3 = track.astype(np.float64)
+def levels_of(values_FK3: Values) -> npt.NDArray[np.int64]:
+    """Return values at 9, 9 and 5 bits, (F, K, 3)."""
+    unit_FK3 = values_FK3.astype(np.float64)
     unit_FK3[..., :2] = (unit_FK3[..., :2] + 1) / 2
     levels_FK3: npt.NDArray[np.int64] = np.clip(np.floor(unit_FK3 * LEVELS), 0, LEVELS - 1).astype(np.int64)
     return levels_FK3
@@ -73,7 +74,7 @@ def differences(levels_FK3: npt.NDArray[np.int64]) -> list[bytes]:
     return [np.clip(steps, -128, 127).astype(np.int8).tobytes() for steps in steps_FK3]
 
 
-def train_dictionary(tracks: Sequence[Track]) -> zstandard.ZstdCompressionDict:
+def train_dictionary(tracks: Sequence[Values]) -> zstandard.ZstdCompressionDict:
     """Train a zstd dictionary on the differences of other clips."""
     samples = [sample for track in tracks for sample in differences(levels_of(track))[1:]]
     return zstandard.train_dictionary(DICTIONARY_BYTES, [*samples], level=ZSTD_LEVEL)
@@ -109,13 +110,13 @@ def gfvc(levels_FK3: npt.NDArray[np.int64]) -> list[int]:
 
 def sizes(track: Track, model: Model, dictionary: zstandard.ZstdCompressionDict) -> dict[str, list[int]]:
     """Return the bytes of each frame by design."""
-    levels_FK3 = levels_of(track)
+    levels_FK3 = levels_of(track.values_FK3)
     frames = [packed(levels_K3) for levels_K3 in levels_FK3]
     steps = differences(levels_FK3)
     plain = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
     knowing = zstandard.ZstdCompressor(level=ZSTD_LEVEL, dict_data=dictionary, write_dict_id=False)
     return {
-        "32-bit floats": [len(struct.pack(f"<{values.size}f", *values.ravel())) for values in track],
+        "32-bit floats": [len(struct.pack(f"<{values.size}f", *values.ravel())) for values in track.values_FK3],
         "packed bits": [len(frame) for frame in frames],
         "packed bits, zstd": [len(plain.compress(frame)) - MAGIC_BYTES for frame in frames],
         "differences, zstd": [len(plain.compress(frame)) - MAGIC_BYTES for frame in steps],

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from benchmarks.wire.designs import keypoints_at
@@ -25,7 +24,7 @@ from training.evaluate.clips import Clip, reference_positions
 from training.evaluate.metrics.lpips import Lpips
 from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
 from training.priors import to_grid
-from training.tracks import Track
+from training.tracks import Track, Values
 
 NUM_REFERENCES = 3
 TRADES = (0.0, 0.06, 0.13, 0.25, 0.5)
@@ -49,24 +48,24 @@ class Quality:
     frames: int
 
 
-def rounded(track: Track, location_bits: int, strength_bits: int) -> Track:
-    """Return a track as a uniform quantiser leaves it."""
+def rounded(values_FK3: Values, location_bits: int, strength_bits: int) -> Values:
+    """Return values as a uniform quantiser leaves it."""
     levels = np.array([1 << location_bits, 1 << location_bits, 1 << strength_bits])
     scale, offset = np.array([2, 2, 1]), np.array([-1, -1, 0])
-    unit_FK3 = (track - offset) / scale
-    rounded_FK3: Track = (((np.floor(unit_FK3 * levels) + 0.5) / levels) * scale + offset).astype(np.float32)
+    unit_FK3 = (values_FK3 - offset) / scale
+    rounded_FK3: Values = (((np.floor(unit_FK3 * levels) + 0.5) / levels) * scale + offset).astype(np.float32)
     return rounded_FK3
 
 
-def coded(track: Track, priors: Priors, trade: float) -> Track:
-    """Return a track as the receiver gets it from the shipped encoder, at some trade of distortion against bits."""
-    grid_FN = to_grid(track)
+def coded(values_FK3: Values, priors: Priors, trade: float) -> Values:
+    """Return values as the receiver gets it from the shipped encoder, at some trade of distortion against bits."""
+    grid_FN = to_grid(values_FK3)
     _, state = choose_keyframe(grid_FN[0], priors, trade)
     values: list[Integers] = [state.values_N]
     for grid_N in grid_FN[1:]:
         _, _, state = choose_frame(grid_N, state, 1, priors, trade)
         values.append(state.values_N)
-    unit_FK3 = ((np.array(values) + 0.5) / (1 << GRID_BITS)).reshape(track.shape)
+    unit_FK3 = ((np.array(values) + 0.5) / (1 << GRID_BITS)).reshape(values_FK3.shape)
     return (unit_FK3 * [2, 2, 1] - [1, 1, 0]).astype(np.float32)
 
 
@@ -75,14 +74,15 @@ def received(track: Track, model: Model, frames_per_packet: int) -> Track:
     writer = StreamWriter(model.config, model.sha256, model.priors, frames_per_packet=frames_per_packet)
     reader = StreamReader(model.config, model.sha256, model.priors)
     found = {}
-    for values_K3 in track:
-        encoded = writer.write(keypoints_at(values_K3))
-        found[encoded.number] = encoded.keypoints
+    for values_K3, reference in zip(track.values_FK3, track.references_F.tolist(), strict=True):
+        encoded = writer.write(keypoints_at(values_K3), reference=reference)
+        found[encoded.number] = encoded.keypoints, reference
         if encoded.payload:
-            found |= {frame.number: frame.keypoints for frame in reader.read_all(encoded.payload)}
-    keypoints = [dequantise(found[number], model.config) for number in range(len(track))]
+            found |= {each.number: (each.keypoints, each.reference) for each in reader.read_all(encoded.payload)}
+    keypoints = [dequantise(found[number][0], model.config) for number in range(len(track))]
     rows = [torch.cat((each.locations_BKC, each.strengths_BK[..., None]), dim=-1) for each in keypoints]
-    return torch.cat(rows).numpy()
+    references_F = np.array([found[number][1] for number in range(len(track))], dtype=np.int32)
+    return dataclasses.replace(track, values_FK3=torch.cat(rows).numpy(), references_F=references_F)
 
 
 def at_step(priors: Priors, factor: float) -> Priors:
@@ -93,15 +93,22 @@ def at_step(priors: Priors, factor: float) -> Priors:
 
 def variants(track: Track, model: Model) -> Iterator[tuple[str, Track]]:
     """Give each way to round a track, its name before it."""
+    values_FK3 = track.values_FK3
     yield "not rounded", track
     for location_bits, strength_bits in ROUNDINGS:
-        yield f"{location_bits} and {strength_bits} bits", rounded(track, location_bits, strength_bits)
+        yield (
+            f"{location_bits} and {strength_bits} bits",
+            dataclasses.replace(track, values_FK3=rounded(values_FK3, location_bits, strength_bits)),
+        )
     for trade in TRADES:
-        yield f"coded, trade {trade:g}", coded(track, model.priors, trade)
+        yield f"coded, trade {trade:g}", dataclasses.replace(track, values_FK3=coded(values_FK3, model.priors, trade))
     for count in SHARED:
         yield f"coded, {count} frames a message", received(track, model, count)
     for factor in STEPS:
-        yield f"coded, {factor:g} of the step", coded(track, at_step(model.priors, factor), TRADE)
+        yield (
+            f"coded, {factor:g} of the step",
+            dataclasses.replace(track, values_FK3=coded(values_FK3, at_step(model.priors, factor), TRADE)),
+        )
 
 
 def qualities(
@@ -122,21 +129,17 @@ def qualities(
     positions = np.unique(np.linspace(1, len(clip) - 1, num_frames).astype(int)).tolist()
     sources = {position: lpips.features(image_from_rgb(clip.frames_NSS3[position])) for position in positions}
     found = {}
-    for name, values_FK3 in variants(track, model):
+    for name, told in variants(track, model):
         distances, psnrs = [], []
         for position in positions:
-            image_BCHW = generate(decoder, values_FK3[position])
+            keypoints, reference = keypoints_at(told.values_FK3[position]), int(told.references_F[position])
+            image_BCHW = decoder.generate_from(keypoints, reference).image_BCHW
             distances.append(float(lpips.distance(sources[position], lpips.features(image_BCHW.cpu()))))
             error = mean_squared_error(rgb_from_image(image_BCHW)[None], clip.frames_NSS3[position][None])
             psnrs.append(float(psnr_db(error)[0]))
             on_frames(1)
         found[name] = Quality(float(np.mean(distances)), float(np.mean(psnrs)), len(positions))
     return found
-
-
-def generate(decoder: Decoder, values_K3: npt.NDArray[np.float32]) -> torch.Tensor:
-    """Return the picture of keypoints that need no message."""
-    return decoder.generate_from(keypoints_at(values_K3)).image_BCHW
 
 
 def as_rows(found: dict[str, Quality]) -> dict[str, dict[str, float]]:

@@ -22,7 +22,7 @@ _ROUNDING = 0.3
 
 
 def choose_frame(
-    grid_N: Floats, base: FrameState, distance: int, priors: Priors, trade: float = TRADE
+    grid_N: Floats, base: FrameState, distance: int, priors: Priors, trade: float = TRADE, reference: int = 0
 ) -> tuple[Integers, int, FrameState]:
     """Choose how to tell a predicted frame.
 
@@ -32,6 +32,7 @@ def choose_frame(
         distance: frames since then.
         priors: of both ends.
         trade: see ``TRADE``.
+        reference: tag of the reference that the frame is rebuilt from.
 
     Returns:
         Coefficients, activity, and the state after the frame.
@@ -41,14 +42,16 @@ def choose_frame(
     activity = cheapest_activity(_cut(exact_N), base.activity, priors)
     coefficients_N = quantise_cheaply(exact_N, priors.costs_CNS[activity], trade)
     activity = cheapest_activity(coefficients_N, base.activity, priors)
-    return coefficients_N, activity, reconstruct(coefficients_N, expected, activity, priors)
+    return coefficients_N, activity, reconstruct(coefficients_N, expected, activity, priors, reference)
 
 
-def choose_keyframe(grid_N: Floats, priors: Priors, trade: float = TRADE) -> tuple[Integers, FrameState]:
+def choose_keyframe(
+    grid_N: Floats, priors: Priors, trade: float = TRADE, reference: int = 0
+) -> tuple[Integers, FrameState]:
     """Choose how to tell a keyframe; arguments and results as of ``choose_frame``."""
     exact_N = priors.key_analysis_NN @ (grid_N - priors.mean_N)
     coefficients_N = quantise_cheaply(exact_N, priors.costs_CNS[-1], trade)
-    return coefficients_N, reconstruct_key(coefficients_N, priors)
+    return coefficients_N, reconstruct_key(coefficients_N, priors, reference)
 
 
 def cheapest_activity(coefficients_N: Integers, before: int, priors: Priors) -> int:

@@ -16,9 +16,10 @@ import numpy as np
 
 from codec.bitstream.entropy import SymbolReader, SymbolWriter
 from codec.bitstream.fields import MAX_GROUP, WINDOW
-from codec.bitstream.predict import MAX_COEFFICIENT
+from codec.bitstream.predict import MAX_COEFFICIENT, FrameState
 from codec.bitstream.priors import Priors, frequencies_and_starts
 from codec.errors import BitstreamError
+from codec.references import TAG_BITS
 from codec.structs import Integers
 
 NUMBER_BITS = 4
@@ -30,6 +31,8 @@ SHAPES = ((1, "c"), (2, "ic"), (1, "ccc"), (2, "icic"), (3, "iic"), (3, "iiciic"
 _SHAPE_ROW = frequencies_and_starts([2200, 760, 480, 300, 120, 120, 116])
 _REACH_ROW = frequencies_and_starts([3596, 500])
 _CHAINED, _ANCHORED = 0, 1
+_REFERENCE_ROW = frequencies_and_starts([4032, 64])
+_SAME, _OTHER = 0, 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +42,12 @@ class FrameCode:
     Attributes:
         coefficients_N: of what was not expected.
         activity: whose tables code them; -1 of a keyframe.
+        reference: tag of the reference that the frame is rebuilt from; 0 for all.
     """
 
     coefficients_N: Integers
     activity: int
+    reference: int
 
     @property
     def is_keyframe(self) -> bool:
@@ -70,12 +75,12 @@ class Group:
     frames: list[FrameCode | None]
 
 
-def code_group(group: Group, before: int, priors: Priors) -> bytes:
+def code_group(group: Group, base: FrameState, priors: Priors) -> bytes:
     """Code a group.
 
     Args:
         group: at most ``MAX_GROUP`` frames; of them only the first may be a keyframe.
-        before: activity of the base.
+        base: state that the first frame is predicted from.
         priors: of both ends.
     """
     writer = SymbolWriter()
@@ -87,14 +92,18 @@ def code_group(group: Group, before: int, priors: Priors) -> bytes:
         writer.symbol(_CHAINED if is_chained else _ANCHORED, _REACH_ROW)
         if not is_chained:
             writer.bits(group.distance - 1, DISTANCE_BITS)
+    activity, reference = base.activity, base.reference
     for frame in group.frames:
         if frame is None:
             continue
         if not frame.is_keyframe:
-            writer.symbol(frame.activity, priors.activity_rows[before])
+            writer.symbol(frame.activity, priors.activity_rows[activity])
+            writer.symbol(_SAME if frame.reference == reference else _OTHER, _REFERENCE_ROW)
+        if frame.is_keyframe or frame.reference != reference:
+            writer.bits(frame.reference, TAG_BITS)
         for value, row in zip(frame.coefficients_N.tolist(), priors.rows[frame.activity], strict=True):
             writer.integer(value, row)
-        before = max(frame.activity, 0)
+        activity, reference = max(frame.activity, 0), frame.reference
     return writer.to_bytes()
 
 
@@ -148,36 +157,50 @@ def read_head(coded: bytes, *, has_keyframe: bool) -> tuple[Group, SymbolReader]
     if not has_keyframe:
         is_exact = reader.symbol(_REACH_ROW) == _CHAINED
         distance = 1 if is_exact else reader.bits(DISTANCE_BITS) + 1
-    placeholder = FrameCode(np.zeros(0, dtype=np.int32), -1)
+    placeholder = FrameCode(np.zeros(0, dtype=np.int32), -1, 0)
     frames = [None if kind == "i" else placeholder for kind in pattern]
     return Group(number_bits, num_fresh, distance, is_exact, frames), reader
 
 
-def read_frames(group: Group, reader: SymbolReader, before: int, priors: Priors) -> list[FrameCode | None]:
+def read_frames(group: Group, reader: SymbolReader, base: FrameState, priors: Priors) -> list[FrameCode | None]:
     """Read the frames behind a head.
 
     Args:
         group: from ``read_head``.
         reader: from ``read_head``.
-        before: activity of the base.
+        base: state that the first frame is predicted from.
         priors: of both ends.
 
     Raises:
         BitstreamError: not what any encoder writes.
     """
     frames: list[FrameCode | None] = []
+    before, reference = base.activity, base.reference
     for index, placeholder in enumerate(group.frames):
         if placeholder is None:
             frames.append(None)
             continue
-        activity = -1 if index == 0 and not group.distance else reader.symbol(priors.activity_rows[before])
+        if index == 0 and not group.distance:
+            activity, reference = -1, reader.bits(TAG_BITS)
+        else:
+            activity = reader.symbol(priors.activity_rows[before])
+            reference = _read_reference(reader, reference)
         values = [reader.integer(row) for row in priors.rows[activity]]
         if max(values) > MAX_COEFFICIENT or min(values) < -MAX_COEFFICIENT:
             raise BitstreamError("a coefficient is out of range")
-        frames.append(FrameCode(np.array(values, dtype=np.int32), activity))
+        frames.append(FrameCode(np.array(values, dtype=np.int32), activity, reference))
         before = max(activity, 0)
     reader.end()
     return frames
+
+
+def _read_reference(reader: SymbolReader, before: int) -> int:
+    if reader.symbol(_REFERENCE_ROW) == _SAME:
+        return before
+    reference = reader.bits(TAG_BITS)
+    if reference == before:
+        raise BitstreamError("the reference of the frame before is told the long way")
+    return reference
 
 
 assert (1 << DISTANCE_BITS) == WINDOW

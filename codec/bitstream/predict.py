@@ -30,16 +30,18 @@ class FrameState:
         values_N: where things are, in steps of the grid.
         motion_N: how far they went since the frame before.
         activity: of the frame; 0 of a keyframe.
+        reference: tag of the reference that it is rebuilt from; 0 for all.
     """
 
     values_N: Integers
     motion_N: Integers
     activity: int
+    reference: int
 
 
 def mean_state(priors: Priors) -> FrameState:
     """Return what is expected of a keyframe."""
-    return FrameState(priors.mean_N, np.zeros_like(priors.mean_N), 0)
+    return FrameState(priors.mean_N, np.zeros_like(priors.mean_N), 0, 0)
 
 
 def expect(state: FrameState, distance: int, priors: Priors) -> FrameState:
@@ -49,10 +51,12 @@ def expect(state: FrameState, distance: int, priors: Priors) -> FrameState:
         motion_N = (priors.motion_NN @ motion_N + (1 << MOTION_BITS >> 1)) >> MOTION_BITS
         before_N, values_N = values_N, on_grid(values_N + motion_N)
         motion_N = values_N - before_N
-    return FrameState(values_N, motion_N, state.activity)
+    return FrameState(values_N, motion_N, state.activity, state.reference)
 
 
-def reconstruct(coefficients_N: Integers, expected: FrameState, activity: int, priors: Priors) -> FrameState:
+def reconstruct(
+    coefficients_N: Integers, expected: FrameState, activity: int, priors: Priors, reference: int = 0
+) -> FrameState:
     """Return the state after a predicted frame.
 
     Args:
@@ -60,16 +64,18 @@ def reconstruct(coefficients_N: Integers, expected: FrameState, activity: int, p
         expected: of the frame.
         activity: of the frame.
         priors: of both ends.
+        reference: tag of the reference that it is rebuilt from.
     """
     values_N = _plus(expected.values_N, priors.basis_NN, coefficients_N)
     # What was expected had the old motion in it; the frame before is where that began.
     motion_N = np.clip(values_N - expected.values_N + expected.motion_N, -MAX_MOTION, MAX_MOTION)
-    return FrameState(values_N, motion_N.astype(np.int32), activity)
+    return FrameState(values_N, motion_N.astype(np.int32), activity, reference)
 
 
-def reconstruct_key(coefficients_N: Integers, priors: Priors) -> FrameState:
+def reconstruct_key(coefficients_N: Integers, priors: Priors, reference: int = 0) -> FrameState:
     """Return the state after a keyframe: at rest."""
-    return FrameState(_plus(priors.mean_N, priors.key_basis_NN, coefficients_N), np.zeros_like(priors.mean_N), 0)
+    values_N = _plus(priors.mean_N, priors.key_basis_NN, coefficients_N)
+    return FrameState(values_N, np.zeros_like(priors.mean_N), 0, reference)
 
 
 def interpolate(before_N: Integers, after_N: Integers, index: int, distance: int) -> Integers:

@@ -27,6 +27,7 @@ from codec.bitstream.priors import Floats, Priors
 from codec.bitstream.quantise import from_grid, to_grid
 from codec.config import CodecConfig
 from codec.errors import BitstreamError, ConfigError, MissingBaseError, ModelMismatchError
+from codec.references import TAG_BITS
 from codec.structs import CodedFrame, EncodedFrame, Keypoints
 
 MAX_FRAME_BYTES = 1024
@@ -48,6 +49,7 @@ class _Sent:
 
     number: int
     grid_N: Floats
+    reference: int
     code: FrameCode | None
     state: FrameState | None
     is_chained: bool
@@ -150,12 +152,18 @@ class StreamWriter:
         self._frames_per_packet = frames_per_packet
 
     def write(
-        self, keypoints: Keypoints, *, force_keyframe: bool = False, base_number: int | None = None
+        self,
+        keypoints: Keypoints,
+        *,
+        reference: int = 0,
+        force_keyframe: bool = False,
+        base_number: int | None = None,
     ) -> EncodedFrame:
         """Code one frame.
 
         Args:
-            keypoints: of the frame, as detected.
+            keypoints: of the frame.
+            reference: tag of the reference that it is to be rebuilt from; 0 for all together.
             force_keyframe: write a keyframe whatever it costs.
             base_number: code the message from this frame, which the receiver has, instead of the one before.
 
@@ -163,17 +171,19 @@ class StreamWriter:
             The frame; its payload is empty while it waits for others to share a packet.
 
         Raises:
-            ConfigError: keypoints of another model, or ``base_number`` is not one of the last ``WINDOW`` frames.
+            ConfigError: keypoints of another model, no tag, or ``base_number`` names no frame that is kept.
         """
+        if not 0 <= reference < 1 << TAG_BITS:
+            raise ConfigError(f"reference is {reference}; it must be a tag in [0, {(1 << TAG_BITS) - 1}]")
         number, grid_N = self._next_number, to_grid(keypoints, self._config)
         if base_number is not None and not self.holds(base_number):
             raise ConfigError(f"base_number is {base_number}; it must be one of the last {WINDOW} frames' numbers")
         if force_keyframe or not self._sent:
             self._sent.clear()
             self._num_waiting, base_number = 0, None
-            sent = self._keyframe(number, grid_N)
+            sent = self._keyframe(number, grid_N, reference)
         else:
-            sent = self._next(number, grid_N, self._sent[-1].known, 1)
+            sent = self._next(number, grid_N, reference, self._sent[-1].known, 1)
         self._sent = [*self._sent, sent][-(MAX_GROUP + 1) :]
         self._num_waiting += 1
         payload = b""
@@ -182,9 +192,9 @@ class StreamWriter:
             self._num_waiting = 0
         self._next_number = (number + 1) % NUM_NUMBERS
         shown = from_grid(self._sent[-1].known.values_N, self._config)
-        return EncodedFrame(payload, number, sent.is_keyframe, shown)
+        return EncodedFrame(payload, number, sent.is_keyframe, shown, reference)
 
-    def is_at_rest(self, keypoints: Keypoints) -> bool:
+    def is_at_rest(self, keypoints: Keypoints, reference: int = 0) -> bool:
         """Return whether a frame is what the receiver shows already, but for a little more than rounding.
 
         Frames that wait for others to share a packet are not kept waiting.
@@ -192,7 +202,7 @@ class StreamWriter:
         Raises:
             ConfigError: keypoints of another model.
         """
-        if not self._sent or self._num_waiting:
+        if not self._sent or self._num_waiting or self._sent[-1].reference != reference:
             return False
         difference_N = to_grid(keypoints, self._config) - self._sent[-1].known.values_N
         return bool(np.abs(self._priors.analysis_NN @ difference_N).max() < REST)
@@ -201,13 +211,13 @@ class StreamWriter:
         """Return whether a frame is still in the window, and near enough for ``base_number`` to name it."""
         return number in self._window and (self._next_number - number) % NUM_NUMBERS <= WINDOW
 
-    def _keyframe(self, number: int, grid_N: Floats) -> _Sent:
-        coefficients_N, state = choose_keyframe(grid_N, self._priors)
-        return _Sent(number, grid_N, FrameCode(coefficients_N, -1), state, True)
+    def _keyframe(self, number: int, grid_N: Floats, reference: int) -> _Sent:
+        coefficients_N, state = choose_keyframe(grid_N, self._priors, reference=reference)
+        return _Sent(number, grid_N, reference, FrameCode(coefficients_N, -1, reference), state, True)
 
-    def _next(self, number: int, grid_N: Floats, base: FrameState, distance: int) -> _Sent:
-        coefficients_N, activity, state = choose_frame(grid_N, base, distance, self._priors)
-        return _Sent(number, grid_N, FrameCode(coefficients_N, activity), state, True)
+    def _next(self, number: int, grid_N: Floats, reference: int, base: FrameState, distance: int) -> _Sent:
+        coefficients_N, activity, state = choose_frame(grid_N, base, distance, self._priors, reference=reference)
+        return _Sent(number, grid_N, reference, FrameCode(coefficients_N, activity, reference), state, True)
 
     def _run(self, frames: list[_Sent], base_number: int, base: FrameState) -> list[_Sent]:
         """Code frames one after the other, the first from a base; those between that interpolation is near are not."""
@@ -216,11 +226,11 @@ class StreamWriter:
             for count in range(min(len(frames), self._frames_per_packet), 0, -1):
                 between, target = frames[: count - 1], frames[count - 1]
                 distance = (target.number - base_number) % NUM_NUMBERS
-                coded = self._next(target.number, target.grid_N, base, distance)
+                coded = self._next(target.number, target.grid_N, target.reference, base, distance)
                 errors = [self._error(each, base_number, base, distance, coded.known) for each in between]
                 if sum(errors) * len(errors) ** 2 <= NEAR:
                     break
-            run += [_Sent(each.number, each.grid_N, None, None, True) for each in between] + [coded]
+            run += [_Sent(each.number, each.grid_N, each.reference, None, None, True) for each in between] + [coded]
             frames, base_number, base = frames[count:], coded.number, coded.known
         return run
 
@@ -249,8 +259,9 @@ class StreamWriter:
 
     def _exact(self, count: int) -> bytes:
         group = self._sent[-count:]
-        base = None if group[0].is_keyframe else self._sent[-count - 1].state
-        return self._message(group, base.activity if base else 0, 1 if base else 0, is_exact=True)
+        if group[0].is_keyframe:
+            return self._message(group, mean_state(self._priors), 0, is_exact=True)
+        return self._message(group, self._sent[-count - 1].known, 1, is_exact=True)
 
     def _is_chain(self, count: int) -> bool:
         """Return whether the newest frames can be told as they were coded: from a keyframe, or a frame before them."""
@@ -271,7 +282,7 @@ class StreamWriter:
         while True:
             group = self._run(frames, base_number, base)
             distance = (group[0].number - base_number) % NUM_NUMBERS
-            payload = self._message(group, base.activity, distance, is_exact=False)
+            payload = self._message(group, base, distance, is_exact=False)
             if len(payload) <= MAX_FRAME_BYTES or len(frames) <= self._num_waiting:
                 break
             frames = frames[1:]
@@ -279,11 +290,11 @@ class StreamWriter:
         self._window.add(group[-1].number, group[-1].known)
         return payload
 
-    def _message(self, frames: list[_Sent], before: int, distance: int, *, is_exact: bool) -> bytes:
+    def _message(self, frames: list[_Sent], base: FrameState, distance: int, *, is_exact: bool) -> bytes:
         number = frames[-1].number
         codes = [frame.code for frame in frames]
         group = Group(number % (1 << NUMBER_BITS), self._num_waiting, distance, is_exact, codes)
-        coded = code_group(group, before, self._priors)
+        coded = code_group(group, base, self._priors)
         if distance:
             return pack(frame_to_bytes(FrameFields(0, b"", coded)))
         return pack(frame_to_bytes(FrameFields(number, self._identity, coded)))
@@ -344,7 +355,7 @@ class StreamReader:
         first = (number - len(group.frames) + 1) % NUM_NUMBERS
         base_number = (first - group.distance) % NUM_NUMBERS
         state = self._base(number, base_number) if group.distance else mean_state(self._priors)
-        codes = read_frames(group, reader, state.activity, self._priors)
+        codes = read_frames(group, reader, state, self._priors)
         return self._keep(group, codes, first, base_number, state)
 
     def guess(self, distance: int) -> CodedFrame | None:
@@ -358,7 +369,7 @@ class StreamReader:
             return None
         values_N = expect(state, distance, self._priors).values_N
         number = (newest + distance) % NUM_NUMBERS
-        return CodedFrame(number, newest, from_grid(values_N, self._config), is_concealed=True)
+        return CodedFrame(number, newest, from_grid(values_N, self._config), state.reference, is_concealed=True)
 
     @property
     def newest(self) -> int | None:
@@ -393,6 +404,7 @@ class StreamReader:
         before, after, found = (base_number, state), next(coded), []
         for index, code in enumerate(codes):
             number, values_N = (first + index) % NUM_NUMBERS, after[1].values_N
+            reference = after[1].reference
             base = None if code is not None and code.is_keyframe else before[0]
             if code is None:
                 passed, span = ((end - before[0]) % NUM_NUMBERS for end in (number, after[0]))
@@ -400,7 +412,7 @@ class StreamReader:
             if index == len(codes) - 1 or number not in self._read:
                 is_repeated = index < len(codes) - group.num_fresh
                 keypoints = from_grid(values_N, self._config)
-                found.append(CodedFrame(number, base, keypoints, is_repeated, is_interpolated=code is None))
+                found.append(CodedFrame(number, base, keypoints, reference, is_repeated, is_interpolated=code is None))
             if code is not None:
                 before, after = after, next(coded, after)
         for number, kept in states if group.is_exact else states[-1:]:
@@ -423,10 +435,10 @@ class StreamReader:
                 continue
             number = (first + index) % NUM_NUMBERS
             if code.is_keyframe:
-                state = reconstruct_key(code.coefficients_N, self._priors)
+                state = reconstruct_key(code.coefficients_N, self._priors, code.reference)
             else:
                 expected = expect(state, (number - base_number) % NUM_NUMBERS, self._priors)
-                state = reconstruct(code.coefficients_N, expected, code.activity, self._priors)
+                state = reconstruct(code.coefficients_N, expected, code.activity, self._priors, code.reference)
             states.append((number, state))
             base_number = number
         return states

@@ -31,7 +31,7 @@ from codec.decoder import Decoder
 from codec.encoder import Encoder
 from codec.errors import BitstreamError, ConfigError, MissingBaseError
 from codec.frames import Rgb, frame_from_rgb
-from codec.references import ReferenceSet
+from codec.references import ReferenceSet, reference_tags
 from codec.rtc.acknowledge import Acknowledger
 from codec.rtc.conceal import Concealer
 from codec.rtc.payload import NEW_STREAM, RtpPayload, pack_payload, unpack_payload
@@ -83,6 +83,21 @@ class Last:
     interval: int
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a picture is told by.
+
+    Attributes:
+        keypoints: of the picture.
+        reference: tag of the reference that it is to be rebuilt from; 0 for all.
+        is_aligned: whether the keypoints are aligned to that.
+    """
+
+    keypoints: Keypoints
+    reference: int = 0
+    is_aligned: bool = False
+
+
 class ReferenceFollower:
     """Hands one end the pictures of a reference set whenever they have changed."""
 
@@ -99,7 +114,7 @@ class ReferenceFollower:
         sha256s = tuple(sha256 for sha256, _ in pictures)
         if sha256s != self._applied:
             self._applied = sha256s
-            end.set_references([rgb for _, rgb in pictures])
+            end.set_references([rgb for _, rgb in pictures], reference_tags(sha256s))
 
 
 class EncoderAdapter(RtpEncoder):
@@ -196,45 +211,47 @@ class EncoderAdapter(RtpEncoder):
         self._change(is_video=False)
         timestamp = _timestamp(frame)
         rgb = square_rgb(frame, self._plugin.model.config.image_size)
-        (keypoints, is_aligned), must_stand_alone = self._find(rgb, timestamp), self._must_stand_alone()
-        if not must_stand_alone and self._may_rest(keypoints, timestamp):
+        found, must_stand_alone = self._find(rgb, timestamp), self._must_stand_alone()
+        if not must_stand_alone and self._may_rest(found, timestamp):
             self._plugin.stats.add(frames_at_rest=1)
             return [], timestamp
         self._last_timestamp = timestamp
         self._encoder.writer.frames_per_packet = self._plugin.choose_frames_per_packet()
-        written = self._encoder.write(keypoints, force_keyframe=must_stand_alone, base_number=self._acknowledged)
-        encoded = replace(written, is_aligned=is_aligned)
+        written = self._encoder.write(
+            found.keypoints, found.reference, force_keyframe=must_stand_alone, base_number=self._acknowledged
+        )
+        encoded = replace(written, is_aligned=found.is_aligned)
         payloads = pack_payload(encoded.payload) if encoded.payload else []
         self._is_keyframe_due = False
         self._plugin.stats.add(
             frames_sent=1,
-            frames_aligned=int(is_aligned),
+            frames_aligned=int(found.is_aligned),
             keyframes_sent=int(encoded.is_keyframe),
             payload_bytes_sent=len(encoded.payload),
         )
         self._report(encoded, timestamp, frame.opaque)
         return payloads, timestamp
 
-    def _find(self, rgb: Rgb, timestamp: int) -> tuple[Keypoints, bool]:
-        """Find a picture's keypoints, aligned to what the receiver holds where there is time; tell whether they are."""
+    def _find(self, rgb: Rgb, timestamp: int) -> Found:
+        """Find a picture's keypoints, aligned to what the receiver holds where there is time."""
         if self._plugin.align != "off":
             self._follower.follow(self._plugin.sent_references, self._encoder)
         started_s = time.monotonic()
         keypoints = self._encoder.detect(rgb)
         if not self._encoder.aligns:
-            return keypoints, False
+            return Found(keypoints)
         if self._plugin.align == "auto" and not self._spare_time.is_enough(timestamp / CLOCK_RATE_HZ):
-            return keypoints, False
-        aligned = self._encoder.align(keypoints, rgb)
+            return Found(keypoints)
+        aligned, reference = self._encoder.align(keypoints, rgb)
         self._spare_time.note(time.monotonic() - started_s)
-        return aligned, True
+        return Found(aligned, reference, is_aligned=True)
 
-    def _may_rest(self, keypoints: Keypoints, timestamp: int) -> bool:
+    def _may_rest(self, found: Found, timestamp: int) -> bool:
         """Return whether a face that keeps still needs no picture yet."""
         rest_fps, last = self._plugin.rest_fps, self._last_timestamp
         if rest_fps <= 0 or last is None or not 0 <= timestamp - last < CLOCK_RATE_HZ / rest_fps:
             return False  # due again, or the clock of the source began anew
-        return self._encoder.writer.is_at_rest(keypoints)
+        return self._encoder.writer.is_at_rest(found.keypoints, found.reference)
 
     def _encode_video(self, frame: av.VideoFrame, bps: int) -> tuple[list[bytes], int]:
         self._change(is_video=True)

@@ -1,7 +1,7 @@
 """Stage 7 of 8, before the call: the codec's lines in the session description (RFC 8866, RFC 3264).
 
     a=rtpmap:103 X-WARPCALL/90000
-    a=fmtp:103 version=3;model=0123456789abcdef;priors=01234567;role=offer
+    a=fmtp:103 version=4;model=0123456789abcdef;priors=01234567;role=offer
 
 ``version`` is the wire version, ``model`` and ``priors`` the first digits of the SHA-256 of the weights and of the
 bitstream's priors: peers that differ in one of them cannot read each other, and take VP8 or H.264 instead. ``role``

@@ -38,7 +38,7 @@ def ends(first_number: int = 0, *, repeats: int = 0, frames_per_packet: int = 1)
 
 
 def assert_same(frame: CodedFrame, encoded: EncodedFrame) -> None:
-    assert frame.number == encoded.number
+    assert (frame.number, frame.reference) == (encoded.number, encoded.reference)
     np.testing.assert_array_equal(frame.keypoints.values_K3, encoded.keypoints.values_K3)
 
 
@@ -56,7 +56,9 @@ def test_what_is_written_is_read(
     for index, (keypoints, choice) in enumerate(zip(walk(len(choices), index_seed(first), step), choices, strict=True)):
         force_keyframe, back = choice[0] and choice[1] > 12, choice[1]
         base = (first + index - back) % 65_536 if back % 3 == 0 and index >= back and not force_keyframe else None
-        encoded = writer.write(keypoints, force_keyframe=force_keyframe, base_number=base)
+        encoded = writer.write(
+            keypoints, reference=(first + index // 3) % 64, force_keyframe=force_keyframe, base_number=base
+        )
         assert encoded.number == (first + index) % 65_536
         assert encoded.is_keyframe == (force_keyframe or index == 0)
         assert_same(reader.read(encoded.payload), encoded)
@@ -367,7 +369,7 @@ def test_messages_that_contradict_themselves_are_refused(walk: Walk) -> None:
     refused(FrameFields(0, b"", coded + b"\x00"), "does not end where its last symbol does")
     refused(FrameFields(0, b"", coded + b"\x01"), "does not end where its last symbol does")
     with pytest.raises(BitstreamError, match="predicted frame has a number of its own"):
-        reader.read(b"\x30\x08\x01\x22\x01\x01")
+        reader.read(b"\x40\x08\x01\x22\x01\x01")
 
 
 def test_after_an_error_the_state_is_as_before(walk: Walk) -> None:

@@ -78,7 +78,7 @@ def test_bytes_that_no_encoder_writes_are_refused(steps: list[tuple[int, int]]) 
 
 
 def state(values: Integers, motion: Integers) -> FrameState:
-    return FrameState(values.astype(np.int32), motion.astype(np.int32), 0)
+    return FrameState(values.astype(np.int32), motion.astype(np.int32), 0, 0)
 
 
 def test_motion_is_expected_to_go_on_and_to_fade(priors: Priors) -> None:

@@ -46,7 +46,7 @@ def test_the_golden_priors_are_the_generic_ones() -> None:
 
 
 def test_the_tables_are_the_code_s(decoder: dict[str, Any]) -> None:
-    for name, row in (("SHAPE", group._SHAPE_ROW), ("REACH", group._REACH_ROW)):
+    for name, row in (("SHAPE", group._SHAPE_ROW), ("REACH", group._REACH_ROW), ("REFERENCE", group._REFERENCE_ROW)):
         assert list(decoder[name]) == row[0]
         assert f"table `{' '.join(map(str, row[0]))}`" in DOCUMENT
     assert decoder["SHAPES"] == group.SHAPES
@@ -65,8 +65,8 @@ def test_its_decoder_reads_the_golden_files(decoder: dict[str, Any], stream: str
         frames, newest = decoder["decode"](payload, window, newest, 1, priors)
         expected = reader.read_all(payload)
         assert frames[-1][0] == newest == expected[-1].number
-        for (number, values), frame in zip(frames[-len(expected) :], expected, strict=True):
-            assert number == frame.number
+        for (number, values, reference), frame in zip(frames[-len(expected) :], expected, strict=True):
+            assert (number, reference) == (frame.number, frame.reference)
             np.testing.assert_array_equal(from_grid(np.array(values), CONFIG).values_K3, frame.keypoints.values_K3)
 
 
@@ -97,16 +97,19 @@ def test_its_decoder_reads_streams_of_the_embedded_priors(
     rng = np.random.default_rng(5)
     for index, keypoints in enumerate(walk(31, seed=4, step=step)):
         base = kept[-1] if len(kept) > 2 and rng.random() < 0.2 and writer.holds(kept[-1]) else None
-        encoded = writer.write(keypoints, base_number=base, force_keyframe=index == 25)
+        encoded = writer.write(keypoints, reference=index // 4 % 64, base_number=base, force_keyframe=index == 25)
         if not encoded.payload:
             continue
         frames, newest = decoder["decode"](encoded.payload, window, newest, 1, priors)
         assert frames[-1][0] == encoded.number
         found = reader.read_all(encoded.payload)
-        told = {number: from_grid(np.array(values), model.config).values_K3 for number, values in frames}
+        told = {number: from_grid(np.array(values), model.config).values_K3 for number, values, _ in frames}
+        references = {number: reference for number, _, reference in frames}
         np.testing.assert_array_equal(told[encoded.number], encoded.keypoints.values_K3)
         for frame in found:
             np.testing.assert_array_equal(told[frame.number], frame.keypoints.values_K3)
+            assert references[frame.number] == frame.reference
+        assert references[encoded.number] == encoded.reference
         kept.append(encoded.number)
 
 
@@ -121,7 +124,7 @@ def test_the_worked_example_is_the_golden_file(decoder: dict[str, Any]) -> None:
     assert fraction.bits(4) == int(bits, 2) == 0
     slots = [int(slot) for slot in re.findall(r"[Aa]t (\d+)(?: of 4096)?, (?:which lies )?in ", text)]
     priors = decoder["read_priors"](PRIORS_FILE.read_bytes())
-    rows = [decoder["SHAPE"], decoder["REACH"], priors["activities_CC"][:8]]
+    rows = [decoder["SHAPE"], decoder["REACH"], priors["activities_CC"][:8], decoder["REFERENCE"]]
     assert [
         ((fraction.above << 12) // fraction.width, fraction.symbol(row))[0] for row in rows
     ] == slots  # each symbol moves the fraction on

@@ -100,7 +100,7 @@ def test_flipped_at_every_bit(path: Path) -> None:
 def test_random_bytes(data: bytes) -> None:
     reader, assembler = primed_reader(), ControlAssembler()
     read_everywhere(data, reader, assembler)
-    for form in (b"\x30", b"\x31", b"\x80", b"\xc0"):
+    for form in (b"\x40", b"\x41", b"\x80", b"\xc0"):
         read_everywhere(form + data, reader, assembler)
 
 
@@ -141,28 +141,28 @@ def test_another_version_is_refused_by_name(version: int) -> None:
         bumped = bytes([version << 4 | data[0] & 15]) + data[1:]
         reads = (StreamReader(CONFIG, MODEL_SHA256, PRIORS).read, ControlAssembler().feed)
         for read in reads:
-            with pytest.raises(VersionError, match=f"payload has wire version {version}; this build speaks 3"):
+            with pytest.raises(VersionError, match=f"payload has wire version {version}; this build speaks 4"):
                 read(bumped)
 
 
 def test_unknown_forms_are_refused_by_name() -> None:
     with pytest.raises(BitstreamError, match="payload needs a dictionary"):
-        primed_reader().read(b"\x32abc")
+        primed_reader().read(b"\x42abc")
     with pytest.raises(BitstreamError, match="payload has the unknown form 7"):
-        primed_reader().read(b"\x37abc")
+        primed_reader().read(b"\x47abc")
     with pytest.raises(BitstreamError, match="payload is empty"):
         primed_reader().read(b"")
 
 
 def test_oversized_payloads_are_refused() -> None:
     with pytest.raises(BitstreamError, match=f"at most {MAX_FRAME_BYTES + 1} are valid"):
-        primed_reader().read(b"\x30" + bytes(MAX_FRAME_BYTES + 1))
+        primed_reader().read(b"\x40" + bytes(MAX_FRAME_BYTES + 1))
     with pytest.raises(BitstreamError, match=f"at most {MAX_CONTROL_BYTES} are valid"):
-        ControlAssembler().feed(b"\x30" + bytes(MAX_CONTROL_BYTES))
+        ControlAssembler().feed(b"\x40" + bytes(MAX_CONTROL_BYTES))
 
 
 def bomb(num_bytes: int) -> bytes:
-    return b"\x31" + zstandard.ZstdCompressor(level=1).compress(bytes(num_bytes)).removeprefix(ZSTD_MAGIC)
+    return b"\x41" + zstandard.ZstdCompressor(level=1).compress(bytes(num_bytes)).removeprefix(ZSTD_MAGIC)
 
 
 def test_a_zstd_bomb_is_refused_before_it_is_unpacked() -> None:
@@ -181,7 +181,7 @@ def test_a_zstd_body_that_hides_its_size_is_refused() -> None:
     compressor = zstandard.ZstdCompressor(write_content_size=False)
     body = compressor.compress(bytes(1 << 20)).removeprefix(ZSTD_MAGIC)
     with pytest.raises(BitstreamError, match="zstd body does not state its size"):
-        unpack(b"\x31" + body, MAX_CONTROL_BYTES)
+        unpack(b"\x41" + body, MAX_CONTROL_BYTES)
 
 
 def test_a_zstd_body_that_lies_about_its_size_is_refused() -> None:
@@ -203,7 +203,7 @@ def test_a_zstd_body_that_names_a_dictionary_is_refused() -> None:
     dictionary = zstandard.train_dictionary(2048, [*samples], dict_id=77)
     body = zstandard.ZstdCompressor(dict_data=dictionary).compress(samples[5] * 4).removeprefix(ZSTD_MAGIC)
     with pytest.raises(BitstreamError, match="zstd body needs dictionary 77"):
-        unpack(b"\x31" + body, MAX_CONTROL_BYTES)
+        unpack(b"\x41" + body, MAX_CONTROL_BYTES)
 
 
 @given(st.binary(max_size=64))

@@ -13,16 +13,16 @@ from codec.config import CodecConfig
 from codec.errors import ConfigError
 from codec.model.alignment import (
     HOLD,
+    LOYALTY,
     NOISE,
     USES,
     Aligner,
-    NearestAligner,
     by_cell,
     differences,
     exposed,
     holding,
 )
-from codec.model.generator import Found, Generator, ReferenceMemory
+from codec.model.generator import Found, Generator, ReferenceFeatures, ReferenceMemory
 from codec.model.grid import cell_centres, sample
 from codec.structs import Keypoints
 
@@ -48,83 +48,87 @@ def moved(image: torch.Tensor, scale: float, shift: tuple[float, float]) -> torc
     return sample(image, grid[None], "bicubic").clamp(0, 1)
 
 
-def memory_of_one(model: Model, image: torch.Tensor) -> ReferenceMemory:
+def reference_of(model: Model, image: torch.Tensor) -> ReferenceFeatures:
     generator = model.generator
     with torch.no_grad():
-        return generator.combine([generator.encode_reference(image, generator.detect(image))])
+        return generator.encode_reference(image, generator.detect(image))
 
 
-def error(model: Model, keypoints: Keypoints, memory: ReferenceMemory, image: torch.Tensor) -> float:
+def error(model: Model, keypoints: Keypoints, reference: ReferenceFeatures, image: torch.Tensor) -> float:
     with torch.no_grad():
+        memory = model.generator.combine([reference])
         return float((model.generator(keypoints, memory).image_BCHW - image).square().mean())
 
 
 @pytest.fixture(scope="module")
-def scene(embedded: Model, face: torch.Tensor) -> tuple[ReferenceMemory, torch.Tensor, Keypoints]:
+def scene(embedded: Model, face: torch.Tensor) -> tuple[ReferenceFeatures, torch.Tensor, Keypoints]:
     """A reference, a picture in which the speaker has come closer, and its keypoints, found two pixels off."""
-    memory, image = memory_of_one(embedded, face), moved(face, 0.95, (0.03, -0.02))
+    reference, image = reference_of(embedded, face), moved(face, 0.95, (0.03, -0.02))
     with torch.no_grad():
         found = embedded.generator.detect(image)
     noise = torch.randn(found.locations_BKC.shape, generator=torch.Generator().manual_seed(1)) * 2 * PIXEL
-    return memory, image, Keypoints(found.locations_BKC + noise, found.strengths_BK)
+    return reference, image, Keypoints(found.locations_BKC + noise, found.strengths_BK)
 
 
 def test_aligned_keypoints_rebuild_the_picture_better(
-    embedded: Model, scene: tuple[ReferenceMemory, torch.Tensor, Keypoints]
+    embedded: Model, scene: tuple[ReferenceFeatures, torch.Tensor, Keypoints]
 ) -> None:
-    memory, image, keypoints = scene
-    aligned = Aligner(embedded.generator, memory).align(keypoints, image)
-    assert error(embedded, aligned, memory, image) < 0.6 * error(embedded, keypoints, memory, image)
+    reference, image, keypoints = scene
+    aligned = Aligner(embedded.generator, [reference]).align(keypoints, image).keypoints
+    assert error(embedded, aligned, reference, image) < 0.6 * error(embedded, keypoints, reference, image)
     assert float((aligned.locations_BKC - keypoints.locations_BKC).norm(dim=-1).max()) < 12 * PIXEL
     assert torch.equal(aligned.strengths_BK, keypoints.strengths_BK)
 
 
 def test_a_camera_that_changes_its_exposure_moves_little(
-    embedded: Model, scene: tuple[ReferenceMemory, torch.Tensor, Keypoints]
+    embedded: Model, scene: tuple[ReferenceFeatures, torch.Tensor, Keypoints]
 ) -> None:
-    memory, image, keypoints = scene
-    aligner = Aligner(embedded.generator, memory)
-    aligned = aligner.align(keypoints, image)
-    darker = aligner.align(keypoints, 0.75 * image + 0.05)
+    reference, image, keypoints = scene
+    aligner = Aligner(embedded.generator, [reference])
+    aligned = aligner.align(keypoints, image).keypoints
+    darker = aligner.align(keypoints, 0.75 * image + 0.05).keypoints
     apart = float((darker.locations_BKC - aligned.locations_BKC).abs().mean())
     assert apart < 0.3 * float((aligned.locations_BKC - keypoints.locations_BKC).abs().mean())
 
 
 def test_a_picture_that_says_nothing_moves_nothing(
-    embedded: Model, scene: tuple[ReferenceMemory, torch.Tensor, Keypoints]
+    embedded: Model, scene: tuple[ReferenceFeatures, torch.Tensor, Keypoints]
 ) -> None:
     _, _, keypoints = scene
     flat = torch.full((1, 3, 256, 256), 0.5)
-    aligned = Aligner(embedded.generator, memory_of_one(embedded, flat)).align(keypoints, flat)
+    aligned = Aligner(embedded.generator, [reference_of(embedded, flat)]).align(keypoints, flat).keypoints
     assert float((aligned.locations_BKC - keypoints.locations_BKC).abs().max()) < 0.05 * PIXEL
 
 
-def test_pictures_of_a_batch_are_aligned_each_by_itself(embedded: Model, face: torch.Tensor) -> None:
-    generator = embedded.generator
-    images = torch.cat((moved(face, 0.95, (0.03, 0.0)), moved(face, 1.0, (-0.02, 0.03))))
-    references = torch.cat((face, face.flip(3)))
-    with torch.no_grad():
-        keypoints = generator.detect(images)
-        memory = generator.combine([generator.encode_reference(references, generator.detect(references))])
-    both = Aligner(generator, memory).align(keypoints, images)
-    for index in range(2):
-        alone = Aligner(generator, memory_of_one(embedded, references[index : index + 1]))
-        one = alone.align(keypoints[index : index + 1], images[index : index + 1])
-        assert torch.allclose(one.locations_BKC[0], both.locations_BKC[index], atol=1e-3)
-
-
-def test_several_references_are_aligned_to_together_or_the_most_alike_one(embedded: Model, face: torch.Tensor) -> None:
+def test_the_reference_that_comes_nearest_is_chosen_and_aligned_to(embedded: Model, face: torch.Tensor) -> None:
     generator = embedded.generator
     near, far = moved(face, 0.97, (0.0, 0.01)), moved(face, 0.7, (0.2, 0.15))
+    features = [reference_of(embedded, image) for image in (far, face, face.flip(3))]
     with torch.no_grad():
-        features = [generator.encode_reference(image, generator.detect(image)) for image in (far, face)]
         found = generator.detect(near)
-    nearest = NearestAligner(generator, features)
-    alone = Aligner(generator, memory_of_one(embedded, face)).align(found, near)
-    assert torch.allclose(nearest.align(found, near).locations_BKC, alone.locations_BKC, atol=1e-5)
-    memory = generator.combine(features)
-    together = Aligner(generator, memory).align(found, near)
-    assert error(embedded, together, memory, near) < error(embedded, found, memory, near)
+    aligned = Aligner(generator, features).align(found, near)
+    assert aligned.reference == 1
+    alone = Aligner(generator, features[1:2]).align(found, near)
+    assert alone.reference == 0
+    assert torch.allclose(aligned.keypoints.locations_BKC, alone.keypoints.locations_BKC, atol=1e-5)
+    assert error(embedded, aligned.keypoints, features[1], near) < error(embedded, found, features[1], near)
+
+
+def test_a_reference_in_use_is_left_for_one_that_is_clearly_nearer(
+    embedded: Model, face: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aligner = Aligner(
+        embedded.generator, [reference_of(embedded, face), reference_of(embedded, moved(face, 1, (0, 0)))]
+    )
+    unlike = [1.0, 1.0 - LOYALTY / 2]
+    wanted = torch.zeros(1, 3, aligner.size, aligner.size)
+    for carrier, value in zip(aligner.carriers, unlike, strict=True):
+        monkeypatch.setattr(carrier, "carry", lambda flow, value=value: (torch.full_like(wanted, value), None))
+    monkeypatch.setattr("codec.model.alignment.exposed", lambda made, wanted: wanted)
+    flow = torch.zeros(1, 2, 1024, 2)
+    assert [aligner.choose(flow, wanted, used) for used in (None, 0, 1)] == [1, 0, 1]
+    monkeypatch.setattr(aligner.carriers[0], "carry", lambda flow: (torch.full_like(wanted, 1.2), None))
+    assert [aligner.choose(flow, wanted, used) for used in (None, 0, 1)] == [1, 1, 1]
 
 
 def test_keypoints_that_keep_still_are_held_and_others_are_not() -> None:
@@ -137,7 +141,7 @@ def test_keypoints_that_keep_still_are_held_and_others_are_not() -> None:
 
 
 def test_a_face_at_rest_is_steadier_than_its_detections(embedded: Model, face: torch.Tensor) -> None:
-    aligner = Aligner(embedded.generator, memory_of_one(embedded, face))
+    aligner = Aligner(embedded.generator, [reference_of(embedded, face)])
     with torch.no_grad():
         found = embedded.generator.detect(face)
     draws, before, detected, aligned = torch.Generator().manual_seed(2), None, [], []
@@ -146,15 +150,15 @@ def test_a_face_at_rest_is_steadier_than_its_detections(embedded: Model, face: t
         noisy = Keypoints(found.locations_BKC + noise, found.strengths_BK)
         before = aligner.align(noisy, face, before)
         detected.append(noisy.locations_BKC)
-        aligned.append(before.locations_BKC)
+        aligned.append(before.keypoints.locations_BKC)
     jitter = [float(torch.stack(rows).diff(dim=0).square().mean()) for rows in (aligned, detected)]
     assert jitter[0] < 0.5 * jitter[1]
 
 
 def test_the_network_runs_for_every_third_picture_while_keypoints_move_little(
-    embedded: Model, scene: tuple[ReferenceMemory, torch.Tensor, Keypoints], monkeypatch: pytest.MonkeyPatch
+    embedded: Model, scene: tuple[ReferenceFeatures, torch.Tensor, Keypoints], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory, image, keypoints = scene
+    reference, image, keypoints = scene
     runs: list[Keypoints] = []
     find = embedded.generator.find
 
@@ -163,13 +167,13 @@ def test_the_network_runs_for_every_third_picture_while_keypoints_move_little(
         return find(found, kept)
 
     monkeypatch.setattr(embedded.generator, "find", noted)
-    aligner = Aligner(embedded.generator, memory)
-    aligned = [aligner.align(keypoints, image) for _ in range(2 * USES)]
+    aligner = Aligner(embedded.generator, [reference])
+    aligned = [aligner.align(keypoints, image).keypoints for _ in range(2 * USES)]
     assert len(runs) == 2
     assert all(torch.equal(each.locations_BKC, aligned[0].locations_BKC) for each in aligned)
     near = Keypoints(keypoints.locations_BKC + 2 * PIXEL, keypoints.strengths_BK)
     aligner.align(near, image)
-    by_tangent = aligner.align(keypoints, image)
+    by_tangent = aligner.align(keypoints, image).keypoints
     assert len(runs) == 3
     assert torch.allclose(by_tangent.locations_BKC, aligned[0].locations_BKC, atol=1.5 * PIXEL)
     aligner.align(Keypoints(keypoints.locations_BKC + 10 * PIXEL, keypoints.strengths_BK), image)
@@ -183,23 +187,25 @@ def test_the_paper_s_network_carries_no_pixels(tiny_config: CodecConfig) -> None
     generator = Generator(plain).eval()
     images, keypoints = torch.rand(1, 3, 64, 64), Keypoints(torch.rand(1, 20, 2), torch.rand(1, 20))
     with torch.no_grad():
-        memory = generator.combine([generator.encode_reference(images, keypoints)])
+        reference = generator.encode_reference(images, keypoints)
     with pytest.raises(ValueError, match="nothing to align"):
-        Aligner(generator, memory)
+        Aligner(generator, [reference])
     encoder = Encoder(random_model(plain))
     encoder.set_references([np.zeros((64, 64, 3), np.uint8)])
     assert not encoder.aligns
 
 
 def test_no_references_nothing_aligned(tiny_model: Model) -> None:
-    with pytest.raises(ValueError, match="there are none"):
-        NearestAligner(tiny_model.generator, [])
+    with pytest.raises(ValueError, match="at least one reference"):
+        Aligner(tiny_model.generator, [])
     encoder, rgb = Encoder(tiny_model), np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     keypoints = encoder.detect(rgb)
-    assert encoder.align(keypoints, rgb) is keypoints
-    encoder.set_references([rgb])
+    assert encoder.align(keypoints, rgb) == (keypoints, 0)
+    encoder.set_references([rgb], [7])
     assert encoder.aligns
-    assert not torch.equal(encoder.align(keypoints, rgb[:, ::-1].copy()).locations_BKC, keypoints.locations_BKC)
+    aligned, reference = encoder.align(keypoints, rgb[:, ::-1].copy())
+    assert reference == 7
+    assert not torch.equal(aligned.locations_BKC, keypoints.locations_BKC)
     encoder.set_references([])
     assert not encoder.aligns
 
@@ -218,11 +224,11 @@ def test_pixels_are_gathered_by_cell() -> None:
 
 
 def test_differences_are_a_unit_of_the_coordinates() -> None:
-    ramp = cell_centres(16, 16, torch.zeros(1)).permute(2, 0, 1)[None, None]
+    ramp = cell_centres(16, 16, torch.zeros(1)).permute(2, 0, 1)[None]
     across, down = differences(ramp)
-    assert torch.allclose(across[..., 0, 2:-2, 2:-2], torch.ones(12, 12))
-    assert torch.allclose(down[..., 1, 2:-2, 2:-2], torch.ones(12, 12))
-    assert float(across[..., 1, :, :].abs().max()) < 1e-6
+    assert torch.allclose(across[:, 0, 2:-2, 2:-2], torch.ones(12, 12))
+    assert torch.allclose(down[:, 1, 2:-2, 2:-2], torch.ones(12, 12))
+    assert float(across[:, 1].abs().max()) < 1e-6
 
 
 def test_exposure_is_taken_off() -> None:

@@ -22,7 +22,7 @@ class SlowDecoder:
         self.started = threading.Event()
         self.go = threading.Semaphore(0)
 
-    def set_references(self, rgbs: Sequence[Rgb]) -> None:
+    def set_references(self, rgbs: Sequence[Rgb], tags: Sequence[int] | None = None) -> None:
         self.threads.add(threading.current_thread().name)
         self.num_references = len(rgbs)
 

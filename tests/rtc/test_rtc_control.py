@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 HELLO = Hello(
-    wire_version=3,
+    wire_version=4,
     model_sha256="ab" * 32,
     config_name="tiny",
     role="sender",

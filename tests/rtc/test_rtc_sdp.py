@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from codec.errors import SignallingError
 from codec.rtc.sdp import Fmtp, as_answer, without_extensions, without_foreign, won
 
-OWN = Fmtp(version=3, model="0123456789abcdef", priors="89abcdef", role="offer")
+OWN = Fmtp(version=4, model="0123456789abcdef", priors="89abcdef", role="offer")
 OFFER = "\r\n".join(
     [
         "v=0",
@@ -19,7 +19,7 @@ OFFER = "\r\n".join(
         "a=sendonly",
         "a=rtpmap:103 X-WARPCALL/90000",
         "a=rtcp-fb:103 nack pli",
-        "a=fmtp:103 version=3;model=0123456789abcdef;priors=89abcdef;role=offer",
+        "a=fmtp:103 version=4;model=0123456789abcdef;priors=89abcdef;role=offer",
         "a=rtpmap:104 rtx/90000",
         "a=fmtp:104 apt=103",
         "a=rtpmap:97 VP8/90000",
@@ -47,12 +47,12 @@ def test_an_answer_says_so() -> None:
 @pytest.mark.parametrize(
     "foreign",
     [
-        ANSWER.replace("version=3", "version=1"),
+        ANSWER.replace("version=4", "version=1"),
         ANSWER.replace("0123456789abcdef", "fedcba9876543210"),
         ANSWER.replace("role=answer", "role=offer"),
         ANSWER.replace(";role=answer", ""),
-        ANSWER.replace("a=fmtp:103 version=3;model=0123456789abcdef;priors=89abcdef;role=answer\r\n", ""),
-        ANSWER.replace("X-WARPCALL", "x-warpcall").replace("version=3", "version=one"),
+        ANSWER.replace("a=fmtp:103 version=4;model=0123456789abcdef;priors=89abcdef;role=answer\r\n", ""),
+        ANSWER.replace("X-WARPCALL", "x-warpcall").replace("version=4", "version=one"),
     ],
     ids=["version", "model", "echo", "no role", "no fmtp", "lower case"],
 )
@@ -68,12 +68,12 @@ def test_a_format_that_this_end_cannot_speak_is_left_out(foreign: str) -> None:
 
 
 def test_other_parameters_and_spaces_are_ignored() -> None:
-    spaced = OFFER.replace("version=3;model=0123456789abcdef", "fps=30; model=0123456789abcdef ;version=3")
+    spaced = OFFER.replace("version=4;model=0123456789abcdef", "fps=30; model=0123456789abcdef ;version=4")
     assert without_foreign(spaced, OWN, "offer") == spaced
 
 
 def test_a_section_with_no_codec_left_is_refused() -> None:
-    only = OFFER.replace(" 103 104 97 98", " 103 104").replace("version=3", "version=7")
+    only = OFFER.replace(" 103 104 97 98", " 103 104").replace("version=4", "version=7")
     with pytest.raises(SignallingError, match=r"the peer's only video codec is X-WARPCALL with \{'version': '7'"):
         without_foreign(only, OWN, "offer")
 

@@ -134,7 +134,7 @@ def test_a_candidate_is_coded_small_and_measured(tiny_model: Model) -> None:
     check.note_picture(noise(2), 0.0)
     check.note_picture(noise(3), 0.1)  # too soon
     assert check.check(Candidate(noise(4), candidate.locations_K2, 1.0), held) is not None
-    strict = GainCheck(Reconstructor(tiny_model), 50, least_gain=1.0)
+    strict = GainCheck(Reconstructor(tiny_model), 50, least_gain=3.0)
     assert strict.check(Candidate(noise(4), candidate.locations_K2, 1.0), held) is None
     by_keypoints = GainCheck(None, 50, least_gain=1.0)
     assert by_keypoints.check(Candidate(noise(4), candidate.locations_K2, 1.0), held) is not None

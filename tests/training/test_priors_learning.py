@@ -14,10 +14,10 @@ from training.priors import (
     run_loop,
     to_grid,
 )
-from training.tracks import Track
+from training.tracks import Values
 
 
-def tracks(count: int, seed: int) -> list[Track]:
+def tracks(count: int, seed: int) -> list[Values]:
     """Heads that sway as a whole, with keypoints that jitter."""
     rng = np.random.default_rng(seed)
     rest_K3 = np.column_stack([np.random.default_rng(9).uniform(-0.5, 0.5, (20, 2)), np.full(20, 0.5)])

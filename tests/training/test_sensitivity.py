@@ -15,7 +15,7 @@ from codec.model.alignment import Aligner
 from training.evaluate.metrics.lpips import load_lpips
 from training.priors import PriorsConfig, learn_priors, metric_root
 from training.sensitivity import find_sensitivity, nudged, nudges, pictures_of, scenes
-from training.tracks import Track
+from training.tracks import Values
 
 
 @pytest.fixture
@@ -30,9 +30,10 @@ def test_costs_are_those_of_pictures(clip: Path, tiny_model: Model, lpips_folder
         assert matrix_NN.shape == (60, 60)
         np.testing.assert_allclose(matrix_NN, matrix_NN.T, rtol=1e-6, atol=1e-12)
         assert np.linalg.eigvalsh(matrix_NN).min() > -1e-9 * matrix_NN.max()
-    source, memory = next(scenes(clip, tiny_model, 1))
+    source, features = next(scenes(clip, tiny_model, 1))
     with torch.inference_mode():
-        keypoints = Aligner(tiny_model.generator, memory).align(tiny_model.generator.detect(source), source)
+        aligned = Aligner(tiny_model.generator, features).align(tiny_model.generator.detect(source), source)
+        keypoints, memory = aligned.keypoints, tiny_model.generator.combine([features[aligned.reference]])
         made = tiny_model.generator(keypoints, memory).image_BCHW.clamp(0, 1)
         moved = next(pictures_of(nudged(keypoints), memory, tiny_model))
         missed = lpips.distance(lpips.features(made), lpips.features(source))
@@ -59,7 +60,7 @@ def test_each_value_is_moved_alone(tiny_model: Model) -> None:
     assert grid_x == pytest.approx(float(nudges(20)[0]), rel=1e-3)
 
 
-def swaying(seed: int) -> Track:
+def swaying(seed: int) -> Values:
     random = np.random.default_rng(seed)
     values_FK3 = np.tile([0.1, -0.2, 0.5], (40, 20, 1)) + random.normal(0, 0.02, (40, 20, 3))
     return values_FK3.astype(np.float32)

@@ -31,20 +31,23 @@ def test_tracks_are_found_once(tmp_path: Path, tiny_model: Model, monkeypatch: p
         write_clip(tmp_path / f"{name}.mp4", 5 + index, index)
     store = tmp_path / "store.npz"
     found = find_tracks(tmp_path, tiny_model, store=store)
-    assert {name: track.shape for name, (track, _) in found.items()} == {
+    assert {name: track.values_FK3.shape for name, track in found.items()} == {
         "a-1": (5, 20, 3),
         "a-2": (6, 20, 3),
         "b-1": (7, 20, 3),
     }
-    assert {fps for _, fps in found.values()} == {25.0}
+    assert {track.fps for track in found.values()} == {25.0}
     with monkeypatch.context() as patch:
         patch.setattr("training.tracks.read_clip", lambda *_: pytest.fail("a clip was read again"))
         again = find_tracks(tmp_path, tiny_model, store=store)
         two = find_tracks(tmp_path, tiny_model, limit=2, store=store)
-    for name, (track, _) in again.items():
-        np.testing.assert_array_equal(track, found[name][0])
+    for name, track in again.items():
+        np.testing.assert_array_equal(track.values_FK3, found[name].values_FK3)
+        np.testing.assert_array_equal(track.references_F, found[name].references_F)
+        assert track.fps == 25.0
+        assert set(track.references_F.tolist()) <= {1, 2, 3}
     assert set(two) == {"a-1", "b-1"}
-    [(short, _)] = find_tracks(tmp_path, tiny_model, limit=1, num_frames=2).values()
+    [short] = find_tracks(tmp_path, tiny_model, limit=1, num_frames=2).values()
     assert len(short) == 2
     other = dataclasses.replace(tiny_model, sha256="ab" * 32)
     assert set(find_tracks(tmp_path, other, limit=1, store=store)) == {"a-1"}
@@ -67,11 +70,13 @@ def test_sources_take_turns() -> None:
 
 def test_keypoints_are_the_encoder_s(tiny_model: Model) -> None:
     frames_NSS3 = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    values_FK3 = keypoints_of(frames_NSS3, tiny_model, [0])
+    values_FK3 = keypoints_of(frames_NSS3, tiny_model, [0]).values_FK3
     assert values_FK3.shape == (3, 20, 3)
     encoder = Encoder(tiny_model)
     np.testing.assert_array_equal(values_FK3[..., 2], [encoder.detect(rgb).strengths_BK[0] for rgb in frames_NSS3])
-    as_detected = keypoints_of(frames_NSS3, tiny_model, [])
+    detected = keypoints_of(frames_NSS3, tiny_model, [])
+    as_detected = detected.values_FK3
+    assert detected.references_F.tolist() == [0, 0, 0]
     np.testing.assert_array_equal(as_detected[1, :, :2], encoder.detect(frames_NSS3[1]).locations_BKC[0])
     assert not np.array_equal(values_FK3[1:], as_detected[1:])
     assert np.abs(values_FK3[..., :2]).max() <= 1
