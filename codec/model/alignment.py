@@ -53,6 +53,10 @@ EXPOSURE_STIFFNESS = 0.02
 
 LOYALTY = 0.05
 """By what share of its difference another reference must be nearer to the picture than the one in use."""
+AT_REST = 0.9
+"""Share of the carried picture's difference below which a reference as it is is nearer than what keypoints make."""
+GRIMACE = 0.03
+"""Mean difference of colours in [0, 1] from which the keypoints may be nonsense; under it, they tell the mouth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +66,14 @@ class Aligned:
     Attributes:
         keypoints: aligned to a reference.
         reference: which one, its index.
+        is_at_rest: whether they began as the reference's own, not as those detected.
+        moved_BP: how far they were moved from where they began.
     """
 
     keypoints: Keypoints
     reference: int
+    is_at_rest: bool
+    moved_BP: Tensor
 
 
 @dataclass(slots=True)
@@ -74,21 +82,25 @@ class Tangent:
 
     Attributes:
         reference: index of the reference.
-        locations_BKC: the keypoints.
+        detected_BKC: the keypoints detected in the picture that it was found for.
+        keypoints: those that it was found for: the detected ones, or at rest the reference's own.
+        is_at_rest: which of them.
         flow_BNC: where each cell is found.
         slope_BNCP: its change with each parameter.
         num_uses: pictures that were aligned with it.
     """
 
     reference: int
-    locations_BKC: Tensor
+    detected_BKC: Tensor
+    keypoints: Keypoints
+    is_at_rest: bool
     flow_BNC: Tensor
     slope_BNCP: Tensor
     num_uses: int = 0
 
     def is_near(self, locations_BKC: Tensor) -> bool:
-        """Whether it tells about these keypoints too."""
-        return float((locations_BKC - self.locations_BKC).abs().max()) < NEAR
+        """Whether it tells about a picture with these keypoints too."""
+        return float((locations_BKC - self.detected_BKC).abs().max()) < NEAR
 
 
 class Carrier:
@@ -117,6 +129,11 @@ class Carrier:
         share_B1SS = found_BCSS[:, 3:].clamp(0, 1)
         return torch.lerp(self.behind_BCSS, found_BCSS[:, :3], share_B1SS), share_B1SS
 
+    def unlikeness(self, wanted_BCSS: Tensor, flow_BNC: Tensor | None = None) -> float:
+        """Return the mean difference of the carried picture from another, exposure aside; without flow at rest."""
+        made_BCSS = self.small_BCSS[:, :3] if flow_BNC is None else self.carry(flow_BNC)[0]
+        return float((exposed(made_BCSS, wanted_BCSS) - made_BCSS).abs().mean())
+
     def slopes(self, made_BCSS: Tensor, share_B1SS: Tensor | None) -> Tensor:
         """Return how what ``carry`` gave changes with the place in the reference, (B, A, 3, S, S)."""
         slope_BACSS = torch.stack(differences(made_BCSS), dim=1)
@@ -143,7 +160,7 @@ class Aligner:
         config = generator.config
         if not config.can_align:
             raise ValueError(f"{config.name} carries no pixels by keypoints; there is nothing to align")
-        self.generator = generator
+        self.generator, self.references = generator, references
         self.size = min(PIXELS_PER_CELL * config.grid_size, config.image_size)
         with torch.no_grad():
             self.memory = generator.combine(references)
@@ -161,51 +178,75 @@ class Aligner:
             before: what this returned for the picture before, if there was one.
 
         Returns:
-            Locations moved by some pixels at most; strengths as they were.
+            Locations moved by some pixels at most; strengths as they were. Where that is nearer to the picture, the
+            reference's own keypoints, moved likewise.
         """
         wanted_BCSS = resize(image_BCHW, self.size)
-        tangent = self.tangent(keypoints, wanted_BCSS, None if before is None else before.reference)
-        locations_BKC = keypoints.locations_BKC
-        moved_BP = torch.zeros_like(locations_BKC).flatten(1)
-        springs = [(torch.full_like(moved_BP, STIFFNESS), moved_BP)]
-        if before is not None and before.reference == tangent.reference:
-            springs.append(holding(locations_BKC, before.keypoints.locations_BKC))
-        away_BP = (locations_BKC - tangent.locations_BKC).flatten(1)
-        for _ in range(STEPS):
-            change_BNC = (tangent.slope_BNCP @ (away_BP + moved_BP)[:, None, :, None]).squeeze(-1)
-            moved_BP = moved_BP + self.step(tangent, tangent.flow_BNC + change_BNC, wanted_BCSS, moved_BP, springs)
-        moved_BKC = (locations_BKC + moved_BP.unflatten(1, (-1, 2))).clamp(-1, 1)
-        return Aligned(Keypoints(moved_BKC, keypoints.strengths_BK), tangent.reference)
+        tangent = self._tangent
+        if tangent is None or tangent.num_uses >= USES or not tangent.is_near(keypoints.locations_BKC):
+            tangent = self._tangent = self.find(keypoints, wanted_BCSS, None if before is None else before.reference)
+        tangent.num_uses += 1
+        start = tangent.keypoints if tangent.is_at_rest else keypoints
+        moved_BP = self.move(tangent, start.locations_BKC, wanted_BCSS, before)
+        moved_BKC = (start.locations_BKC + moved_BP.unflatten(1, (-1, 2))).clamp(-1, 1)
+        return Aligned(Keypoints(moved_BKC, start.strengths_BK), tangent.reference, tangent.is_at_rest, moved_BP)
 
-    def tangent(self, keypoints: Keypoints, wanted_BCSS: Tensor, used: int | None) -> Tangent:
-        """Return what the network finds for these keypoints, or for those of the picture before if they are near.
+    def find(self, keypoints: Keypoints, wanted_BCSS: Tensor, used: int | None) -> Tangent:
+        """Choose a reference, and return what the network finds in it.
 
         Args:
             keypoints: as detected.
             wanted_BCSS: the picture, small.
             used: index of the reference of the picture before.
         """
-        kept = self._tangent
-        if kept is None or kept.num_uses >= USES or not kept.is_near(keypoints.locations_BKC):
-            found = self.generator.find(keypoints, self.memory)
-            assert found.flow_BRHWC is not None
-            flow_BRNC = found.flow_BRHWC.flatten(2, 3)
-            best = self.choose(flow_BRNC, wanted_BCSS, used)
-            slope_BNCP = self.slopes(found.query, keypoints, best)
-            kept = self._tangent = Tangent(best, keypoints.locations_BKC, flow_BRNC[:, best], slope_BNCP)
-        kept.num_uses += 1
-        return kept
+        query, flow_BRNC = self.look(keypoints)
+        unlike = [each.unlikeness(wanted_BCSS, flow_BRNC[:, index]) for index, each in enumerate(self.carriers)]
+        best = chosen(unlike, used)
+        tangent = self.tangent(best, keypoints, keypoints, query, flow_BRNC)
+        return tangent if unlike[best] < GRIMACE else self.rest_or(tangent, wanted_BCSS)
 
-    def choose(self, flow_BRNC: Tensor, wanted_BCSS: Tensor, used: int | None) -> int:
-        """Return the reference that comes nearest to the picture; the one in use if another is hardly nearer."""
-        if len(self.carriers) == 1:
-            return 0
-        unlike = []
-        for flow_BNC, carrier in zip(flow_BRNC.unbind(1), self.carriers, strict=True):
-            made_BCSS, _ = carrier.carry(flow_BNC)
-            unlike.append(float((exposed(made_BCSS, wanted_BCSS) - made_BCSS).abs().mean()))
-        best = unlike.index(min(unlike))
-        return best if used is None or unlike[best] < (1 - LOYALTY) * unlike[used] else used
+    def rest_or(self, tangent: Tangent, wanted_BCSS: Tensor) -> Tangent:
+        """Return what is found for the own keypoints of a reference that is nearer to the picture, or the tangent.
+
+        A head that turns so far that no keypoints are found on it, or none that any reference has seen, would be
+        rebuilt as a grimace.
+        """
+        resting = [carrier.unlikeness(wanted_BCSS) for carrier in self.carriers]
+        rest = resting.index(min(resting))
+        moved_BP = self.move(tangent, tangent.detected_BKC, wanted_BCSS, None)
+        change_BNC = (tangent.slope_BNCP @ moved_BP[:, None, :, None]).squeeze(-1)
+        aligned = self.carriers[tangent.reference].unlikeness(wanted_BCSS, tangent.flow_BNC + change_BNC)
+        if resting[rest] >= AT_REST * aligned:
+            return tangent
+        own = Keypoints(self.references[rest].locations_BKC, self.references[rest].strengths_BK)
+        return self.tangent(rest, tangent.keypoints, own, *self.look(own))
+
+    def look(self, keypoints: Keypoints) -> tuple[Query, Tensor]:
+        """Run the network: return its query, and where each cell is found in each reference, (B, R, N, 2)."""
+        found = self.generator.find(keypoints, self.memory)
+        assert found.flow_BRHWC is not None
+        return found.query, found.flow_BRHWC.flatten(2, 3)
+
+    def tangent(
+        self, reference: int, detected: Keypoints, keypoints: Keypoints, query: Query, flow_BRNC: Tensor
+    ) -> Tangent:
+        """Return what was found in one reference, and how it changes."""
+        slope_BNCP, is_at_rest = self.slopes(query, keypoints, reference), keypoints is not detected
+        return Tangent(reference, detected.locations_BKC, keypoints, is_at_rest, flow_BRNC[:, reference], slope_BNCP)
+
+    def move(self, tangent: Tangent, start_BKC: Tensor, wanted_BCSS: Tensor, before: Aligned | None) -> Tensor:
+        """Return how far keypoints must move from where they start, (B, P)."""
+        moved_BP = torch.zeros_like(start_BKC).flatten(1)
+        springs = [(torch.full_like(moved_BP, STIFFNESS), moved_BP)]
+        if before is not None and before.reference == tangent.reference:
+            springs.append(holding(start_BKC, before.keypoints.locations_BKC))
+            if before.is_at_rest == tangent.is_at_rest:
+                moved_BP = before.moved_BP
+        away_BP = (start_BKC - tangent.keypoints.locations_BKC).flatten(1)
+        for _ in range(STEPS):
+            change_BNC = (tangent.slope_BNCP @ (away_BP + moved_BP)[:, None, :, None]).squeeze(-1)
+            moved_BP = moved_BP + self.step(tangent, tangent.flow_BNC + change_BNC, wanted_BCSS, moved_BP, springs)
+        return moved_BP
 
     def slopes(self, query: Query, keypoints: Keypoints, reference: int) -> Tensor:
         """Return how cells' expected positions in a reference move with each parameter, (B, N, 2, P)."""
@@ -246,6 +287,12 @@ class Aligner:
             gradient_BP = gradient_BP + mean_BP * (goal_BP - moved_BP)
         step_BP: Tensor = torch.linalg.solve(hessian_BPP, gradient_BP)
         return step_BP
+
+
+def chosen(unlike: Sequence[float], used: int | None) -> int:
+    """Return the reference that comes nearest to the picture; the one in use if another is hardly nearer."""
+    best = min(range(len(unlike)), key=unlike.__getitem__)
+    return best if used is None or unlike[best] < (1 - LOYALTY) * unlike[used] else used
 
 
 def holding(locations_BKC: Tensor, before_BKC: Tensor) -> tuple[Tensor, Tensor]:

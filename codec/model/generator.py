@@ -47,6 +47,7 @@ class ReferenceFeatures:
     Attributes:
         image_BCHW: the picture, in [0, 1]; with still background, its matte is a fourth channel.
         locations_BKC: its keypoints.
+        strengths_BK: theirs.
         keys_BND: keys of its cells.
         values_BNV: value features, then (with the residual connection) source pixels and key content.
         offsets_BNC: (B, N, 2) of each cell's centre from the position in its key.
@@ -54,6 +55,7 @@ class ReferenceFeatures:
 
     image_BCHW: Tensor
     locations_BKC: Tensor
+    strengths_BK: Tensor
     keys_BND: Tensor
     values_BNV: Tensor
     offsets_BNC: Tensor
@@ -170,6 +172,7 @@ class Generator(nn.Module):
         return ReferenceFeatures(
             image_BCHW,
             keypoints.locations_BKC,
+            keypoints.strengths_BK,
             self.attention.key(key),
             torch.cat(values, dim=-1),
             centres_NC - key.position_BNC,

@@ -18,6 +18,7 @@ from codec.model.alignment import (
     USES,
     Aligner,
     by_cell,
+    chosen,
     differences,
     exposed,
     holding,
@@ -114,21 +115,25 @@ def test_the_reference_that_comes_nearest_is_chosen_and_aligned_to(embedded: Mod
     assert error(embedded, aligned.keypoints, features[1], near) < error(embedded, found, features[1], near)
 
 
-def test_a_reference_in_use_is_left_for_one_that_is_clearly_nearer(
-    embedded: Model, face: torch.Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    aligner = Aligner(
-        embedded.generator, [reference_of(embedded, face), reference_of(embedded, moved(face, 1, (0, 0)))]
-    )
-    unlike = [1.0, 1.0 - LOYALTY / 2]
-    wanted = torch.zeros(1, 3, aligner.size, aligner.size)
-    for carrier, value in zip(aligner.carriers, unlike, strict=True):
-        monkeypatch.setattr(carrier, "carry", lambda flow, value=value: (torch.full_like(wanted, value), None))
-    monkeypatch.setattr("codec.model.alignment.exposed", lambda made, wanted: wanted)
-    flow = torch.zeros(1, 2, 1024, 2)
-    assert [aligner.choose(flow, wanted, used) for used in (None, 0, 1)] == [1, 0, 1]
-    monkeypatch.setattr(aligner.carriers[0], "carry", lambda flow: (torch.full_like(wanted, 1.2), None))
-    assert [aligner.choose(flow, wanted, used) for used in (None, 0, 1)] == [1, 1, 1]
+def test_a_reference_in_use_is_left_for_one_that_is_clearly_nearer() -> None:
+    little, much = 1 - LOYALTY / 2, 1 - 2 * LOYALTY
+    assert [chosen([1.0, little], used) for used in (None, 0, 1)] == [1, 0, 1]
+    assert [chosen([1.0, much], used) for used in (None, 0, 1)] == [1, 1, 1]
+
+
+def test_keypoints_that_are_nonsense_give_way_to_the_reference_s_own(embedded: Model, face: torch.Tensor) -> None:
+    reference, picture = reference_of(embedded, face), moved(face, 1.0, (0.02, 0.0))
+    with torch.no_grad():
+        found = embedded.generator.detect(picture)
+    aligner = Aligner(embedded.generator, [reference_of(embedded, moved(face, 0.7, (0.2, 0.15))), reference])
+    sound = aligner.align(found, picture)
+    assert (sound.reference, sound.is_at_rest) == (1, False)
+    scattered = Keypoints(found.locations_BKC.flip(1) * 1.5, found.strengths_BK)
+    assert error(embedded, scattered, reference, picture) > 0.02
+    aligned = aligner.align(scattered, picture, sound)
+    assert (aligned.reference, aligned.is_at_rest) == (1, True)
+    assert error(embedded, aligned.keypoints, reference, picture) < 0.1 * error(embedded, scattered, reference, picture)
+    assert not aligner.align(found, picture, aligned).is_at_rest
 
 
 def test_keypoints_that_keep_still_are_held_and_others_are_not() -> None:
@@ -176,7 +181,9 @@ def test_the_network_runs_for_every_third_picture_while_keypoints_move_little(
     by_tangent = aligner.align(keypoints, image).keypoints
     assert len(runs) == 3
     assert torch.allclose(by_tangent.locations_BKC, aligned[0].locations_BKC, atol=1.5 * PIXEL)
-    aligner.align(Keypoints(keypoints.locations_BKC + 10 * PIXEL, keypoints.strengths_BK), image)
+    far = keypoints.locations_BKC.clone()
+    far[:, 19] -= 7 * PIXEL
+    aligner.align(Keypoints(far, keypoints.strengths_BK), image)
     assert len(runs) == 4
 
 
