@@ -47,6 +47,7 @@ class Encoder:
         self._aligner: Aligner | None = None
         self._tags: list[int] = []
         self._before: Aligned | None = None
+        self._used: int | None = None
 
     @property
     def aligns(self) -> bool:
@@ -65,7 +66,7 @@ class Encoder:
         Raises:
             ConfigError: a picture has another size than the model's.
         """
-        self._aligner, self._before = None, None
+        self._aligner, self._before, self._used = None, None, None
         if self.model.config.can_align:
             self._references.set(rgbs, tags)
             entries = self._references.entries
@@ -125,4 +126,17 @@ class Encoder:
             image_BCHW = image_from_rgb(rgb).to(self.model.device)
             found = keypoints.to(self.model.device)
             self._before = self._aligner.align(found, image_BCHW, self._before)
-            return self._before.keypoints.to("cpu"), self._tags[self._before.reference]
+            self._used = self._before.reference
+            return self._before.keypoints.to("cpu"), self._tags[self._used]
+
+    def choose(self, rgb: Rgb) -> int:
+        """Choose a reference for a picture whose keypoints there is no time to align.
+
+        Returns:
+            The tag of the one that is nearest to the picture as it is; without references 0.
+        """
+        self._before = None
+        if self._aligner is None:
+            return 0
+        self._used = self._aligner.nearest(image_from_rgb(rgb).to(self.model.device), self._used)
+        return self._tags[self._used]

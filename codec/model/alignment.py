@@ -191,6 +191,20 @@ class Aligner:
         moved_BKC = (start.locations_BKC + moved_BP.unflatten(1, (-1, 2))).clamp(-1, 1)
         return Aligned(Keypoints(moved_BKC, start.strengths_BK), tangent.reference, tangent.is_at_rest, moved_BP)
 
+    @torch.no_grad()
+    def nearest(self, image_BCHW: Tensor, used: int | None = None) -> int:
+        """Return the reference that is nearest to a picture as it is: a choice where there is no time to align.
+
+        Args:
+            image_BCHW: the picture, (1, 3, S, S) in [0, 1].
+            used: index of the reference of the picture before.
+        """
+        return chosen(self.resting(resize(image_BCHW, self.size)), used)
+
+    def resting(self, wanted_BCSS: Tensor) -> list[float]:
+        """Return the difference of each reference as it is from a small picture."""
+        return [carrier.unlikeness(wanted_BCSS) for carrier in self.carriers]
+
     def find(self, keypoints: Keypoints, wanted_BCSS: Tensor, used: int | None) -> Tangent:
         """Choose a reference, and return what the network finds in it.
 
@@ -211,7 +225,7 @@ class Aligner:
         A head that turns so far that no keypoints are found on it, or none that any reference has seen, would be
         rebuilt as a grimace.
         """
-        resting = [carrier.unlikeness(wanted_BCSS) for carrier in self.carriers]
+        resting = self.resting(wanted_BCSS)
         rest = resting.index(min(resting))
         moved_BP = self.move(tangent, tangent.detected_BKC, wanted_BCSS, None)
         change_BNC = (tangent.slope_BNCP @ moved_BP[:, None, :, None]).squeeze(-1)

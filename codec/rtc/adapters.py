@@ -241,7 +241,7 @@ class EncoderAdapter(RtpEncoder):
         if not self._encoder.aligns:
             return Found(keypoints)
         if self._plugin.align == "auto" and not self._spare_time.is_enough(timestamp / CLOCK_RATE_HZ):
-            return Found(keypoints)
+            return Found(keypoints, self._encoder.choose(rgb))
         aligned, reference = self._encoder.align(keypoints, rgb)
         self._spare_time.note(time.monotonic() - started_s)
         return Found(aligned, reference, is_aligned=True)

@@ -136,6 +136,20 @@ def test_keypoints_that_are_nonsense_give_way_to_the_reference_s_own(embedded: M
     assert not aligner.align(found, picture, aligned).is_at_rest
 
 
+def test_without_time_the_reference_that_is_nearest_is_named(embedded: Model, face: torch.Tensor) -> None:
+    pictures = [moved(face, 0.7, (0.2, 0.15)), face]
+    aligner = Aligner(embedded.generator, [reference_of(embedded, picture) for picture in pictures])
+    assert [aligner.nearest(picture) for picture in pictures] == [0, 1]
+    assert [aligner.nearest(face, used) for used in (0, 1)] == [1, 1]
+    middle = (pictures[0] + pictures[1]) / 2
+    assert [aligner.nearest(middle, used) for used in (0, 1)] == [0, 1]
+    encoder = Encoder(embedded)
+    rgbs = [(picture[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8) for picture in pictures]
+    assert encoder.choose(rgbs[1]) == 0
+    encoder.set_references(rgbs, [11, 22])
+    assert [encoder.choose(rgb) for rgb in rgbs] == [11, 22]
+
+
 def test_keypoints_that_keep_still_are_held_and_others_are_not() -> None:
     now = torch.zeros(1, 2, 2)
     before = torch.tensor([[[NOISE / 10, 0.0], [20 * NOISE, 0.0]]])

@@ -15,6 +15,7 @@ from codec import Encoder, Model
 from codec.encoder import Encoder as PatchedEncoder
 from codec.errors import BitstreamError
 from codec.frames import Rgb, frame_from_rgb
+from codec.references import reference_tags
 from codec.rtc import Plugin, ReceivedFrame, square_rgb
 from codec.rtc.adapters import DecoderAdapter, EncoderAdapter
 from codec.rtc.payload import MAX_PAYLOAD_BYTES, RtpPayload
@@ -360,7 +361,13 @@ def test_alignment_can_be_switched_off_and_rests_where_there_is_no_time(
     tiny_model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for align, slow_s, expected in (("off", 0.0, 0), ("auto", 0.0, 20), ("auto", 0.05, 8)):
-        plugin = Plugin(tiny_model, pictures="deferred", align=align)  # type: ignore[arg-type]
+        named: set[int] = set()
+        plugin = Plugin(
+            tiny_model,
+            pictures="deferred",
+            align=align,  # type: ignore[arg-type]
+            on_encoded=lambda encoded, *_, named=named: named.add(encoded.reference),
+        )
         plugin.sent_references.replace([("ab" * 32, noise(64, 64))])
         sender, clock_s = EncoderAdapter(plugin), [0.0]
 
@@ -376,6 +383,7 @@ def test_alignment_can_be_switched_off_and_rests_where_there_is_no_time(
                 sender.encode(frame_of(np.roll(noise(64, 64), index, axis=0), pts=index))
         assert plugin.stats.snapshot().frames_aligned == expected
         assert plugin.stats.snapshot().encode_failures == 0
+        assert named == ({0} if align == "off" else set(reference_tags(["ab" * 32])))  # named without time, too
 
 
 def test_a_face_at_rest_is_sent_now_and_then(tiny_model: Model) -> None:
