@@ -71,7 +71,8 @@ class Encoder:
             self._references.set(rgbs, tags)
             entries = self._references.entries
             self._tags = [entry.tag for entry in entries]
-            self._aligner = Aligner(self.model.generator, [entry.features for entry in entries]) if entries else None
+            features, alone = [entry.features for entry in entries], [entry.memory for entry in entries]
+            self._aligner = Aligner(self.model.generator, features, alone) if entries else None
 
     def encode(self, rgb: Rgb, force_keyframe: bool = False, base_number: int | None = None) -> EncodedFrame:
         """Code one picture.

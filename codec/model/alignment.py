@@ -151,12 +151,18 @@ class Aligner:
     Args:
         generator: the networks, with warped pixels and keypoint motion; their weights are not changed.
         references: that the receiver has, at least one, of one picture each.
+        alone: the memory of each alone, where they are there already.
 
     Raises:
         ValueError: the generator carries no pixels, or there are no references.
     """
 
-    def __init__(self, generator: Generator, references: Sequence[ReferenceFeatures]) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        references: Sequence[ReferenceFeatures],
+        alone: Sequence[ReferenceMemory] | None = None,
+    ) -> None:
         config = generator.config
         if not config.can_align:
             raise ValueError(f"{config.name} carries no pixels by keypoints; there is nothing to align")
@@ -164,7 +170,8 @@ class Aligner:
         self.size = min(PIXELS_PER_CELL * config.grid_size, config.image_size)
         with torch.no_grad():
             self.memory = generator.combine(references)
-            alone = [generator.combine([reference]) for reference in references]
+            if alone is None:
+                alone = [generator.combine([reference]) for reference in references]
             self.carriers = [Carrier(memory, self.size, config.grid_size) for memory in alone]
         self._tangent: Tangent | None = None
 
