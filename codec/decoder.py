@@ -50,12 +50,8 @@ class Decoder:
             ConfigError: a picture has another size than the model's.
         """
         self._pictures.set(rgbs, tags)
-        entries = self._pictures.entries
-        memories = {entry.tag: entry.memory for entry in entries}
-        if entries:
-            with torch.inference_mode():
-                memories[0] = self.model.generator.combine([entry.features for entry in entries])
-        self._memories, self._num_references = memories, len(entries)
+        self._memories = self._pictures.memories()
+        self._num_references = len(self._pictures.entries)
 
     def parse(self, payload: bytes) -> CodedFrame:
         """Read the newest frame of one message.

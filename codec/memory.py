@@ -47,6 +47,19 @@ class ReferencePictures:
         """One for each picture, in order; the same picture twice is one."""
         return list(self._entries.values())
 
+    def memories(self) -> dict[int, ReferenceMemory]:
+        """Return what frames are rebuilt from, by the tag that they name: all references, with that one preferred.
+
+        0 names none. Empty without references.
+        """
+        entries = self.entries
+        if not entries:
+            return {}
+        with torch.inference_mode():
+            together = self.model.generator.combine([entry.features for entry in entries])
+            named = {entry.tag: together.preferring(index, entry.memory) for index, entry in enumerate(entries)}
+        return named | {0: together}
+
     def set(self, rgbs: Sequence[Rgb], tags: Sequence[int] | None = None) -> None:
         """Use these pictures from now on; only those that are new are computed.
 

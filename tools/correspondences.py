@@ -57,7 +57,7 @@ def rows(config: CorrespondencesConfig) -> list[Picture]:
         coded = decoder.parse(encoder.encode(frames[position]).payload)
         keypoints, generated = dequantise(coded.keypoints, model.config), decoder.generate_all(coded)
         with torch.inference_mode():
-            memory = model.generator.combine([entry.features for entry in pictures.entries])
+            memory = pictures.memories()[coded.reference]
             found = correspondences(model.generator, keypoints, memory)
         driving_CHW = image_from_rgb(frames[position])[0]
         tiles = [

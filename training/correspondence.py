@@ -42,7 +42,7 @@ def correspondences(generator: Generator, keypoints: Keypoints, memory: Referenc
     """
     query = generator.query_network(keypoints)
     expected_BRNC = generator.expect(query, keypoints, memory.locations_BRKC)
-    alikeness_BNR = generator.alikeness(keypoints, memory.locations_BRKC)
+    alikeness_BNR = generator.alikeness(keypoints, memory.locations_BRKC, memory.preferred)
     query_BND = generator.attention.query(query, expected_BRNC, alikeness_BNR)
     batch, num_references = memory.locations_BRKC.shape[:2]
     values_BMV = place_columns(generator.config.grid_size, num_references, query_BND).expand(batch, -1, -1)

@@ -69,10 +69,11 @@ def find_sensitivity(paths: list[Path], model: Model, lpips: Lpips, frames_per_c
     for path in track(paths, "sensitivity"):
         for source_BCHW, features in scenes(path, model, frames_per_clip):
             keypoints = model.generator.detect(source_BCHW)
+            memory = model.generator.combine(features)
             if model.config.can_align:
                 aligned = Aligner(model.generator, features).align(keypoints, source_BCHW)
-                keypoints, features = aligned.keypoints, [features[aligned.reference]]
-            memory = model.generator.combine(features)
+                alone = model.generator.combine([features[aligned.reference]])
+                keypoints, memory = aligned.keypoints, memory.preferring(aligned.reference, alone)
             pictures = torch.cat(list(pictures_of(nudged(keypoints), memory, model)))
             made_BCHW = model.generator(keypoints, memory).image_BCHW.clamp(0, 1)
             step_N = nudges(model.config.num_keypoints)

@@ -15,6 +15,7 @@ Shape legend: B batch, R references, K keypoints, N cells, M keys, D key channel
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,12 @@ from codec.structs import Keypoints
 ALIKE_SHARPNESS = 250.0
 SHAPE_SCALE = 6.0
 ALIKE_EVERYWHERE = 0.1
+PREFERENCE = 20.0
+"""Added to the alikeness of the reference that a frame names, outside the face."""
+FACE_KEYPOINTS = 18
+"""The first ones, which training places on the face; the others are on the body."""
+FACE_WIDTH = 2.0
+"""Gaussians of the face's keypoints, times this and 1 at most, are the face."""
 SMALLEST_SHARE = 1e-9
 MIX_SHARPNESS = 4
 
@@ -73,6 +80,7 @@ class ReferenceMemory:
         keys_BMD: keys of all cells of all references, then the extra ones; with keypoint motion in the
             wide form of ``model.attention``, filled up to the width of the values.
         values_BMV: value columns, then per reference (with warped pixels) share, x and y offset; filled up likewise.
+        preferred: index of the reference that gives all but the face; None leaves it to the attention.
     """
 
     image_BRCHW: Tensor
@@ -80,6 +88,7 @@ class ReferenceMemory:
     locations_BRKC: Tensor
     keys_BMD: Tensor
     values_BMV: Tensor
+    preferred: int | None = None
 
     def expand(self, batch: int) -> ReferenceMemory:
         """Return the memory of one set of references for a whole batch of frames."""
@@ -89,7 +98,20 @@ class ReferenceMemory:
             self.locations_BRKC.expand(batch, -1, -1, -1),
             self.keys_BMD.expand(batch, -1, -1),
             self.values_BMV.expand(batch, -1, -1),
+            self.preferred,
         )
+
+    def preferring(self, index: int, alone: ReferenceMemory) -> ReferenceMemory:
+        """Return the same references with one preferred.
+
+        Args:
+            index: of the reference.
+            alone: the memory of that one; its background is used.
+        """
+        background_BRCHW = alone.background_BRCHW
+        if background_BRCHW is not None:
+            background_BRCHW = background_BRCHW.expand(-1, self.image_BRCHW.shape[1], -1, -1, -1)
+        return dataclasses.replace(self, background_BRCHW=background_BRCHW, preferred=index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +257,8 @@ class Generator(nn.Module):
         config, grid = self.config, self.config.grid_size
         query: Query = self.query_network(keypoints)
         position_BRNC = self.expect(query, keypoints, memory.locations_BRKC)
-        query_BND = self.attention.query(query, position_BRNC, self.alikeness(keypoints, memory.locations_BRKC))
+        alikeness_BNR = self.alikeness(keypoints, memory.locations_BRKC, memory.preferred)
+        query_BND = self.attention.query(query, position_BRNC, alikeness_BNR)
         read_BNV = self.attention.attend(query_BND, memory.keys_BMD, memory.values_BMV.to(query_BND.dtype), dropped_BM)
         features_BNV = read_BNV[..., : config.value_dim]
         end = config.value_dim
@@ -262,16 +285,19 @@ class Generator(nn.Module):
         centres_NC = cell_centres(grid, grid, locations_BRKC).reshape(-1, 2)
         return centres_NC.expand(*locations_BRKC.shape[:2], -1, -1)
 
-    def alikeness(self, keypoints: Keypoints, locations_BRKC: Tensor) -> Tensor:
+    def alikeness(self, keypoints: Keypoints, locations_BRKC: Tensor, preferred: int | None = None) -> Tensor:
         """Say how much each cell prefers each reference: the one whose keypoints near the cell are most alike.
 
         Minus the squared distances of driving from reference keypoints, less their common shift, which warping makes
         good (a head that has moved aside is no worse a source; one with another mouth is). Each is weighted by a
         learned sharpness and by how near it is to the cell; far ones count a little everywhere.
 
+        Mouth and eyes come from wherever they are alike; all the rest from the preferred reference, if there is one.
+
         Args:
             keypoints: of the driving picture.
             locations_BRKC: keypoints of the references.
+            preferred: see ``ReferenceMemory``.
 
         Returns:
             (B, N, R), 0 for each cell's best reference and negative for the others.
@@ -284,6 +310,10 @@ class Generator(nn.Module):
         near_BKHW = gaussians(keypoints.locations_BKC, self.config.grid_size, self.config.keypoint_variance)
         weight_BKN = near_BKHW.flatten(2) + self.log_everywhere.exp()
         unlike_BRN = (squared_BRK * self.log_sharpness_K.exp()) @ weight_BKN
+        if preferred is not None:
+            face_BN = (FACE_WIDTH * near_BKHW[:, :FACE_KEYPOINTS].amax(1).flatten(1)).clamp(max=1)
+            rest_R = F.one_hot(torch.tensor(preferred), unlike_BRN.shape[1]).to(unlike_BRN)
+            unlike_BRN = unlike_BRN - PREFERENCE * rest_R[:, None] * (1 - face_BN)[:, None]
         return (unlike_BRN.amin(1, keepdim=True) - unlike_BRN).transpose(1, 2)
 
     def warp_pixels(self, memory: ReferenceMemory, shares_BRHW: Tensor, flow_BRHWC: Tensor) -> Tensor:

@@ -94,6 +94,29 @@ def test_a_shift_of_the_whole_face_does_not_change_which_reference_is_preferred(
     assert (alike[..., 1] < 0).all()
 
 
+def test_a_preferred_reference_gives_all_but_the_face(tiny_model: Model) -> None:
+    generator = tiny_model.generator
+    images = picture(64, batch=2)
+    keypoints = generator.detect(images)
+    middle_4C = torch.tensor([[-0.125, -0.125], [0.125, -0.125], [-0.125, 0.125], [0.125, 0.125]])
+    face = Keypoints(middle_4C.repeat(5, 1).expand(2, -1, -1), keypoints.strengths_BK)
+    references = [generator.encode_reference(images[i : i + 1], face[i : i + 1]) for i in range(2)]
+    with torch.no_grad():
+        memory, alone = generator.combine(references), generator.combine(references[1:])
+        plain, named = (generator(face[:1], each) for each in (memory, memory.preferring(1, alone)))
+    assert plain.shares_BRHW is not None
+    assert named.shares_BRHW is not None
+    share = named.shares_BRHW / named.shares_BRHW.sum(1, keepdim=True)
+    assert float(share[0, 1, 0].min()) > 0.99  # the upper border
+    cells = (..., slice(3, 5), slice(3, 5))
+    assert torch.allclose(plain.shares_BRHW[cells], named.shares_BRHW[cells], atol=1e-3)
+    assert alone.background_BRCHW is not None
+    background_BRCHW = memory.preferring(1, alone).expand(3).background_BRCHW
+    assert background_BRCHW is not None
+    assert background_BRCHW.shape[:2] == (3, 2)
+    assert torch.equal(background_BRCHW[2, 0], alone.background_BRCHW[0, 0])
+
+
 @pytest.mark.parametrize("which", ["tiny", "paper"])
 def test_gradients_reach_every_parameter(tiny_config: CodecConfig, which: str) -> None:
     torch.manual_seed(0)

@@ -33,7 +33,9 @@ def test_costs_are_those_of_pictures(clip: Path, tiny_model: Model, lpips_folder
     source, features = next(scenes(clip, tiny_model, 1))
     with torch.inference_mode():
         aligned = Aligner(tiny_model.generator, features).align(tiny_model.generator.detect(source), source)
-        keypoints, memory = aligned.keypoints, tiny_model.generator.combine([features[aligned.reference]])
+        alone = tiny_model.generator.combine([features[aligned.reference]])
+        keypoints = aligned.keypoints
+        memory = tiny_model.generator.combine(features).preferring(aligned.reference, alone)
         made = tiny_model.generator(keypoints, memory).image_BCHW.clamp(0, 1)
         moved = next(pictures_of(nudged(keypoints), memory, tiny_model))
         missed = lpips.distance(lpips.features(made), lpips.features(source))
