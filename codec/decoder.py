@@ -78,9 +78,9 @@ class Decoder:
         return rgb_from_image(self.generate_all(frame).image_BCHW)
 
     def generate_all(self, frame: CodedFrame) -> Generated:
-        """Rebuild a frame from the reference that it names, and return all that the network made on the way.
+        """Rebuild a frame and return all that the network made on the way.
 
-        A frame that names none, or one that is not here, is rebuilt from all together.
+        All but the face is taken from the reference that it names; from any, if it names none, or one that is not here.
 
         Raises:
             ReferenceImageError: there is no reference picture yet.

@@ -57,8 +57,8 @@ class CodedFrame:
         number: frame counter modulo 2**16.
         base: number of the frame that this one is predicted from, or None for a keyframe.
         keypoints: the frame's quantised keypoints (already reconstructed, never differences).
-        reference: tag of the reference that it is to be rebuilt from (``codec.references.reference_tags``); 0 for all
-            together.
+        reference: tag of the nearest reference (``codec.references.reference_tags``), which gives all but the face; 0
+            for none: all are alike.
         is_repeated: whether its message repeats it because its own may have been lost.
         is_concealed: whether the receiver guessed it, because it did not come in time.
         is_interpolated: whether its message leaves it to the frames around it.

@@ -35,7 +35,7 @@ class Track:
 
     Attributes:
         values_FK3: float32.
-        references_F: tag of the reference that each frame is to be rebuilt from; 0 for all.
+        references_F: tag of the reference nearest to each frame; 0 for none.
         fps: frames a second.
     """
 

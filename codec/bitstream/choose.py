@@ -32,7 +32,7 @@ def choose_frame(
         distance: frames since then.
         priors: of both ends.
         trade: see ``TRADE``.
-        reference: tag of the reference that the frame is rebuilt from.
+        reference: tag of the nearest reference.
 
     Returns:
         Coefficients, activity, and the state after the frame.

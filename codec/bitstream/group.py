@@ -42,7 +42,7 @@ class FrameCode:
     Attributes:
         coefficients_N: of what was not expected.
         activity: whose tables code them; -1 of a keyframe.
-        reference: tag of the reference that the frame is rebuilt from; 0 for all.
+        reference: tag of the nearest reference; 0 for none.
     """
 
     coefficients_N: Integers

@@ -30,7 +30,7 @@ class FrameState:
         values_N: where things are, in steps of the grid.
         motion_N: how far they went since the frame before.
         activity: of the frame; 0 of a keyframe.
-        reference: tag of the reference that it is rebuilt from; 0 for all.
+        reference: tag of the nearest reference; 0 for none.
     """
 
     values_N: Integers
@@ -64,7 +64,7 @@ def reconstruct(
         expected: of the frame.
         activity: of the frame.
         priors: of both ends.
-        reference: tag of the reference that it is rebuilt from.
+        reference: tag of the nearest reference.
     """
     values_N = _plus(expected.values_N, priors.basis_NN, coefficients_N)
     # What was expected had the old motion in it; the frame before is where that began.

@@ -163,7 +163,7 @@ class StreamWriter:
 
         Args:
             keypoints: of the frame.
-            reference: tag of the reference that it is to be rebuilt from; 0 for all together.
+            reference: tag of the nearest reference; 0 for none.
             force_keyframe: write a keyframe whatever it costs.
             base_number: code the message from this frame, which the receiver has, instead of the one before.
 

@@ -89,7 +89,7 @@ class Found:
 
     Attributes:
         keypoints: of the picture.
-        reference: tag of the reference that it is to be rebuilt from; 0 for all.
+        reference: tag of the nearest reference; 0 for none.
         is_aligned: whether the keypoints are aligned to that.
     """
 
