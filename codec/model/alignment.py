@@ -146,7 +146,7 @@ class Aligner:
     """Chooses references for pictures, and aligns keypoints to them.
 
     Pictures should come in order: the network runs for every third one only, as long as keypoints move little, and
-    only then another reference may be chosen.
+    only then another reference may be chosen, by where its cells are expected; the attention runs over that one alone.
 
     Args:
         generator: the networks, with warped pixels and keypoint motion; their weights are not changed.
@@ -166,13 +166,16 @@ class Aligner:
         config = generator.config
         if not config.can_align:
             raise ValueError(f"{config.name} carries no pixels by keypoints; there is nothing to align")
+        if not references:
+            raise ValueError("keypoints are aligned to references; there are none")
         self.generator, self.references = generator, references
         self.size = min(PIXELS_PER_CELL * config.grid_size, config.image_size)
         with torch.no_grad():
-            self.memory = generator.combine(references)
             if alone is None:
                 alone = [generator.combine([reference]) for reference in references]
             self.carriers = [Carrier(memory, self.size, config.grid_size) for memory in alone]
+        self.alone = alone
+        self.locations_BRKC = torch.stack([reference.locations_BKC for reference in references], dim=1)
         self._tangent: Tangent | None = None
 
     @torch.no_grad()
@@ -220,10 +223,11 @@ class Aligner:
             wanted_BCSS: the picture, small.
             used: index of the reference of the picture before.
         """
-        query, flow_BRNC = self.look(keypoints)
-        unlike = [each.unlikeness(wanted_BCSS, flow_BRNC[:, index]) for index, each in enumerate(self.carriers)]
+        query = self.generator.query_network(keypoints)
+        expected_BRNC = self.generator.expect(query, keypoints, self.locations_BRKC)
+        unlike = [each.unlikeness(wanted_BCSS, expected_BRNC[:, index]) for index, each in enumerate(self.carriers)]
         best = chosen(unlike, used)
-        tangent = self.tangent(best, keypoints, keypoints, query, flow_BRNC)
+        tangent = self.tangent(best, keypoints, keypoints, query)
         return tangent if unlike[best] < GRIMACE else self.rest_or(tangent, wanted_BCSS)
 
     def rest_or(self, tangent: Tangent, wanted_BCSS: Tensor) -> Tangent:
@@ -240,20 +244,15 @@ class Aligner:
         if resting[rest] >= AT_REST * aligned:
             return tangent
         own = Keypoints(self.references[rest].locations_BKC, self.references[rest].strengths_BK)
-        return self.tangent(rest, tangent.keypoints, own, *self.look(own))
+        return self.tangent(rest, tangent.keypoints, own, self.generator.query_network(own))
 
-    def look(self, keypoints: Keypoints) -> tuple[Query, Tensor]:
-        """Run the network: return its query, and where each cell is found in each reference, (B, R, N, 2)."""
-        found = self.generator.find(keypoints, self.memory)
+    def tangent(self, reference: int, detected: Keypoints, keypoints: Keypoints, query: Query) -> Tangent:
+        """Run the attention over one reference: return what it finds, and how that changes."""
+        found = self.generator.find(keypoints, self.alone[reference], query=query)
         assert found.flow_BRHWC is not None
-        return found.query, found.flow_BRHWC.flatten(2, 3)
-
-    def tangent(
-        self, reference: int, detected: Keypoints, keypoints: Keypoints, query: Query, flow_BRNC: Tensor
-    ) -> Tangent:
-        """Return what was found in one reference, and how it changes."""
+        flow_BNC = found.flow_BRHWC[:, 0].flatten(1, 2)
         slope_BNCP, is_at_rest = self.slopes(query, keypoints, reference), keypoints is not detected
-        return Tangent(reference, detected.locations_BKC, keypoints, is_at_rest, flow_BRNC[:, reference], slope_BNCP)
+        return Tangent(reference, detected.locations_BKC, keypoints, is_at_rest, flow_BNC, slope_BNCP)
 
     def move(self, tangent: Tangent, start_BKC: Tensor, wanted_BCSS: Tensor, before: Aligned | None) -> Tensor:
         """Return how far keypoints must move from where they start, (B, P)."""
@@ -275,7 +274,7 @@ class Aligner:
         count = locations_BKC[0].numel()
         nudge_PKC = STEP * torch.eye(count).to(locations_BKC).unflatten(1, (-1, 2))
         around_PKC = torch.cat((locations_BKC, locations_BKC + nudge_PKC))
-        reference_PRKC = self.memory.locations_BRKC[:, reference, None].expand(count + 1, -1, -1, -1)
+        reference_PRKC = self.locations_BRKC[:, reference, None].expand(count + 1, -1, -1, -1)
         position_PRNC = self.generator.expect(query, Keypoints(around_PKC, keypoints.strengths_BK), reference_PRKC)
         slope_NCP: Tensor = (position_PRNC[1:, 0] - position_PRNC[:1, 0]).permute(1, 2, 0) / STEP
         return slope_NCP[None]

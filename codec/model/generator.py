@@ -252,10 +252,17 @@ class Generator(nn.Module):
             painted.image_BCHW, warped_BCHW[:, :3], painted.carry_BCHW, found.shares_BRHW, found.flow_BRHWC
         )
 
-    def find(self, keypoints: Keypoints, memory: ReferenceMemory, dropped_BM: Tensor | None = None) -> Found:
-        """Look for every cell of the new picture in the references; see ``forward``."""
+    def find(
+        self,
+        keypoints: Keypoints,
+        memory: ReferenceMemory,
+        dropped_BM: Tensor | None = None,
+        query: Query | None = None,
+    ) -> Found:
+        """Look for every cell of the new picture in the references; see ``forward``; query saves computing it."""
         config, grid = self.config, self.config.grid_size
-        query: Query = self.query_network(keypoints)
+        if query is None:
+            query = self.query_network(keypoints)
         position_BRNC = self.expect(query, keypoints, memory.locations_BRKC)
         alikeness_BNR = self.alikeness(keypoints, memory.locations_BRKC, memory.preferred)
         query_BND = self.attention.query(query, position_BRNC, alikeness_BNR)

@@ -25,6 +25,7 @@ from codec.model.alignment import (
 )
 from codec.model.generator import Found, Generator, ReferenceFeatures, ReferenceMemory
 from codec.model.grid import cell_centres, sample
+from codec.model.query_key import Query
 from codec.structs import Keypoints
 
 FACE = Path(__file__).parents[1] / "fixtures" / "face.jpg"
@@ -181,9 +182,9 @@ def test_the_network_runs_for_every_third_picture_while_keypoints_move_little(
     runs: list[Keypoints] = []
     find = embedded.generator.find
 
-    def noted(found: Keypoints, kept: ReferenceMemory) -> Found:
+    def noted(found: Keypoints, kept: ReferenceMemory, query: Query) -> Found:
         runs.append(found)
-        return find(found, kept)
+        return find(found, kept, query=query)
 
     monkeypatch.setattr(embedded.generator, "find", noted)
     aligner = Aligner(embedded.generator, [reference])
@@ -217,7 +218,7 @@ def test_the_paper_s_network_carries_no_pixels(tiny_config: CodecConfig) -> None
 
 
 def test_no_references_nothing_aligned(tiny_model: Model) -> None:
-    with pytest.raises(ValueError, match="at least one reference"):
+    with pytest.raises(ValueError, match="there are none"):
         Aligner(tiny_model.generator, [])
     encoder, rgb = Encoder(tiny_model), np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     keypoints = encoder.detect(rgb)
