@@ -41,6 +41,7 @@ class ReferencePictures:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._entries: dict[bytes, ReferenceEntry] = {}
+        self._memories: dict[int, ReferenceMemory] | None = None
 
     @property
     def entries(self) -> list[ReferenceEntry]:
@@ -50,9 +51,13 @@ class ReferencePictures:
     def memories(self) -> dict[int, ReferenceMemory]:
         """Return what frames are rebuilt from, by the tag that they name: all references, with that one preferred.
 
-        0 names none. Empty without references.
+        0 names none. Empty without references; put together once for each set.
         """
-        entries = self.entries
+        if self._memories is None:
+            self._memories = self._combine(self.entries)
+        return self._memories
+
+    def _combine(self, entries: list[ReferenceEntry]) -> dict[int, ReferenceMemory]:
         if not entries:
             return {}
         with torch.inference_mode():
@@ -79,7 +84,9 @@ class ReferencePictures:
             if name not in entries:
                 known = self._entries.get(name)
                 entries[name] = self._compute(rgb, tag) if known is None else replace(known, tag=tag)
-        self._entries = entries
+        before, after = ([(name, entry.tag) for name, entry in each.items()] for each in (self._entries, entries))
+        if before != after:
+            self._entries, self._memories = entries, None
 
     def _compute(self, rgb: Rgb, tag: int) -> ReferenceEntry:
         generator = self.model.generator

@@ -23,7 +23,7 @@ from codec import Model
 from codec.bitstream.priors import GRID_BITS, Floats
 from codec.frames import image_from_rgb
 from codec.model.alignment import Aligner
-from codec.model.generator import ReferenceFeatures, ReferenceMemory
+from codec.model.generator import FACE_KEYPOINTS, ReferenceFeatures, ReferenceMemory
 from codec.structs import Keypoints
 from training.evaluate.clips import read_clip, reference_positions
 from training.evaluate.metrics.lpips import Lpips
@@ -31,7 +31,7 @@ from training.losses import face_weight
 
 LOCATION_NUDGE = 1 / 256
 STRENGTH_NUDGE = 1 / 32
-FACE_KEYPOINTS, FACE_EMPHASIS = 18, 4.0
+FACE_EMPHASIS = 4.0
 BATCH = 8
 
 

@@ -53,7 +53,7 @@ EXPOSURE_STIFFNESS = 0.02
 
 LOYALTY = 0.05
 """By what share of its difference another reference must be nearer to the picture than the one in use."""
-AT_REST = 0.9
+UNMOVED = 0.9
 """Share of the carried picture's difference below which a reference as it is is nearer than what keypoints make."""
 GRIMACE = 0.03
 """Mean difference of colours in [0, 1] from which the keypoints may be nonsense; under it, they tell the mouth."""
@@ -66,13 +66,13 @@ class Aligned:
     Attributes:
         keypoints: aligned to a reference.
         reference: which one, its index.
-        is_at_rest: whether they began as the reference's own, not as those detected.
+        is_own_pose: whether they began as the reference's own, not as those detected.
         moved_BP: how far they were moved from where they began.
     """
 
     keypoints: Keypoints
     reference: int
-    is_at_rest: bool
+    is_own_pose: bool
     moved_BP: Tensor
 
 
@@ -83,8 +83,8 @@ class Tangent:
     Attributes:
         reference: index of the reference.
         detected_BKC: the keypoints detected in the picture that it was found for.
-        keypoints: those that it was found for: the detected ones, or at rest the reference's own.
-        is_at_rest: which of them.
+        keypoints: those that it was found for: the detected ones, or the reference's own.
+        is_own_pose: which of them.
         flow_BNC: where each cell is found.
         slope_BNCP: its change with each parameter.
         num_uses: pictures that were aligned with it.
@@ -93,7 +93,7 @@ class Tangent:
     reference: int
     detected_BKC: Tensor
     keypoints: Keypoints
-    is_at_rest: bool
+    is_own_pose: bool
     flow_BNC: Tensor
     slope_BNCP: Tensor
     num_uses: int = 0
@@ -101,6 +101,10 @@ class Tangent:
     def is_near(self, locations_BKC: Tensor) -> bool:
         """Whether it tells about a picture with these keypoints too."""
         return float((locations_BKC - self.detected_BKC).abs().max()) < NEAR
+
+    def flow_after(self, moved_BP: Tensor) -> Tensor:
+        """Return where each cell is found when the keypoints have moved, (B, N, 2)."""
+        return self.flow_BNC + (self.slope_BNCP @ moved_BP[:, None, :, None]).squeeze(-1)
 
 
 class Carrier:
@@ -130,7 +134,7 @@ class Carrier:
         return torch.lerp(self.behind_BCSS, found_BCSS[:, :3], share_B1SS), share_B1SS
 
     def unlikeness(self, wanted_BCSS: Tensor, flow_BNC: Tensor | None = None) -> float:
-        """Return the mean difference of the carried picture from another, exposure aside; without flow at rest."""
+        """Return how far the carried picture is from another, exposure aside; without flow the reference as it is."""
         made_BCSS = self.small_BCSS[:, :3] if flow_BNC is None else self.carry(flow_BNC)[0]
         return float((exposed(made_BCSS, wanted_BCSS) - made_BCSS).abs().mean())
 
@@ -196,10 +200,10 @@ class Aligner:
         if tangent is None or tangent.num_uses >= USES or not tangent.is_near(keypoints.locations_BKC):
             tangent = self._tangent = self.find(keypoints, wanted_BCSS, None if before is None else before.reference)
         tangent.num_uses += 1
-        start = tangent.keypoints if tangent.is_at_rest else keypoints
+        start = tangent.keypoints if tangent.is_own_pose else keypoints
         moved_BP = self.move(tangent, start.locations_BKC, wanted_BCSS, before)
         moved_BKC = (start.locations_BKC + moved_BP.unflatten(1, (-1, 2))).clamp(-1, 1)
-        return Aligned(Keypoints(moved_BKC, start.strengths_BK), tangent.reference, tangent.is_at_rest, moved_BP)
+        return Aligned(Keypoints(moved_BKC, start.strengths_BK), tangent.reference, tangent.is_own_pose, moved_BP)
 
     @torch.no_grad()
     def nearest(self, image_BCHW: Tensor, used: int | None = None) -> int:
@@ -209,9 +213,9 @@ class Aligner:
             image_BCHW: the picture, (1, 3, S, S) in [0, 1].
             used: index of the reference of the picture before.
         """
-        return chosen(self.resting(resize(image_BCHW, self.size)), used)
+        return chosen(self.unmoved(resize(image_BCHW, self.size)), used)
 
-    def resting(self, wanted_BCSS: Tensor) -> list[float]:
+    def unmoved(self, wanted_BCSS: Tensor) -> list[float]:
         """Return the difference of each reference as it is from a small picture."""
         return [carrier.unlikeness(wanted_BCSS) for carrier in self.carriers]
 
@@ -228,31 +232,30 @@ class Aligner:
         unlike = [each.unlikeness(wanted_BCSS, expected_BRNC[:, index]) for index, each in enumerate(self.carriers)]
         best = chosen(unlike, used)
         tangent = self.tangent(best, keypoints, keypoints, query)
-        return tangent if unlike[best] < GRIMACE else self.rest_or(tangent, wanted_BCSS)
+        return tangent if unlike[best] < GRIMACE else self.own_pose_or(tangent, wanted_BCSS)
 
-    def rest_or(self, tangent: Tangent, wanted_BCSS: Tensor) -> Tangent:
+    def own_pose_or(self, tangent: Tangent, wanted_BCSS: Tensor) -> Tangent:
         """Return what is found for the own keypoints of a reference that is nearer to the picture, or the tangent.
 
         A head that turns so far that no keypoints are found on it, or none that any reference has seen, would be
         rebuilt as a grimace.
         """
-        resting = self.resting(wanted_BCSS)
-        rest = resting.index(min(resting))
+        unlike = self.unmoved(wanted_BCSS)
+        best = unlike.index(min(unlike))
         moved_BP = self.move(tangent, tangent.detected_BKC, wanted_BCSS, None)
-        change_BNC = (tangent.slope_BNCP @ moved_BP[:, None, :, None]).squeeze(-1)
-        aligned = self.carriers[tangent.reference].unlikeness(wanted_BCSS, tangent.flow_BNC + change_BNC)
-        if resting[rest] >= AT_REST * aligned:
+        aligned = self.carriers[tangent.reference].unlikeness(wanted_BCSS, tangent.flow_after(moved_BP))
+        if unlike[best] >= UNMOVED * aligned:
             return tangent
-        own = Keypoints(self.references[rest].locations_BKC, self.references[rest].strengths_BK)
-        return self.tangent(rest, tangent.keypoints, own, self.generator.query_network(own))
+        own = Keypoints(self.references[best].locations_BKC, self.references[best].strengths_BK)
+        return self.tangent(best, tangent.keypoints, own, self.generator.query_network(own))
 
     def tangent(self, reference: int, detected: Keypoints, keypoints: Keypoints, query: Query) -> Tangent:
         """Run the attention over one reference: return what it finds, and how that changes."""
         found = self.generator.find(keypoints, self.alone[reference], query=query)
         assert found.flow_BRHWC is not None
         flow_BNC = found.flow_BRHWC[:, 0].flatten(1, 2)
-        slope_BNCP, is_at_rest = self.slopes(query, keypoints, reference), keypoints is not detected
-        return Tangent(reference, detected.locations_BKC, keypoints, is_at_rest, flow_BNC, slope_BNCP)
+        slope_BNCP, is_own_pose = self.slopes(query, keypoints, reference), keypoints is not detected
+        return Tangent(reference, detected.locations_BKC, keypoints, is_own_pose, flow_BNC, slope_BNCP)
 
     def move(self, tangent: Tangent, start_BKC: Tensor, wanted_BCSS: Tensor, before: Aligned | None) -> Tensor:
         """Return how far keypoints must move from where they start, (B, P)."""
@@ -260,12 +263,12 @@ class Aligner:
         springs = [(torch.full_like(moved_BP, STIFFNESS), moved_BP)]
         if before is not None and before.reference == tangent.reference:
             springs.append(holding(start_BKC, before.keypoints.locations_BKC))
-            if before.is_at_rest == tangent.is_at_rest:
+            if before.is_own_pose == tangent.is_own_pose:
                 moved_BP = before.moved_BP
         away_BP = (start_BKC - tangent.keypoints.locations_BKC).flatten(1)
         for _ in range(STEPS):
-            change_BNC = (tangent.slope_BNCP @ (away_BP + moved_BP)[:, None, :, None]).squeeze(-1)
-            moved_BP = moved_BP + self.step(tangent, tangent.flow_BNC + change_BNC, wanted_BCSS, moved_BP, springs)
+            flow_BNC = tangent.flow_after(away_BP + moved_BP)
+            moved_BP = moved_BP + self.step(tangent, flow_BNC, wanted_BCSS, moved_BP, springs)
         return moved_BP
 
     def slopes(self, query: Query, keypoints: Keypoints, reference: int) -> Tensor:

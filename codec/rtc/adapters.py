@@ -84,7 +84,7 @@ class Last:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Told:
     """What a picture is told by.
 
     Attributes:
@@ -211,47 +211,47 @@ class EncoderAdapter(RtpEncoder):
         self._change(is_video=False)
         timestamp = _timestamp(frame)
         rgb = square_rgb(frame, self._plugin.model.config.image_size)
-        found, must_stand_alone = self._find(rgb, timestamp), self._must_stand_alone()
-        if not must_stand_alone and self._may_rest(found, timestamp):
+        told, must_stand_alone = self._find(rgb, timestamp), self._must_stand_alone()
+        if not must_stand_alone and self._may_rest(told, timestamp):
             self._plugin.stats.add(frames_at_rest=1)
             return [], timestamp
         self._last_timestamp = timestamp
         self._encoder.writer.frames_per_packet = self._plugin.choose_frames_per_packet()
         written = self._encoder.write(
-            found.keypoints, found.reference, force_keyframe=must_stand_alone, base_number=self._acknowledged
+            told.keypoints, told.reference, force_keyframe=must_stand_alone, base_number=self._acknowledged
         )
-        encoded = replace(written, is_aligned=found.is_aligned)
+        encoded = replace(written, is_aligned=told.is_aligned)
         payloads = pack_payload(encoded.payload) if encoded.payload else []
         self._is_keyframe_due = False
         self._plugin.stats.add(
             frames_sent=1,
-            frames_aligned=int(found.is_aligned),
+            frames_aligned=int(told.is_aligned),
             keyframes_sent=int(encoded.is_keyframe),
             payload_bytes_sent=len(encoded.payload),
         )
         self._report(encoded, timestamp, frame.opaque)
         return payloads, timestamp
 
-    def _find(self, rgb: Rgb, timestamp: int) -> Found:
+    def _find(self, rgb: Rgb, timestamp: int) -> Told:
         """Find a picture's keypoints, aligned to what the receiver holds where there is time."""
         if self._plugin.align != "off":
             self._follower.follow(self._plugin.sent_references, self._encoder)
         started_s = time.monotonic()
         keypoints = self._encoder.detect(rgb)
         if not self._encoder.aligns:
-            return Found(keypoints)
+            return Told(keypoints)
         if self._plugin.align == "auto" and not self._spare_time.is_enough(timestamp / CLOCK_RATE_HZ):
-            return Found(keypoints, self._encoder.choose(rgb))
+            return Told(keypoints, self._encoder.choose(rgb))
         aligned, reference = self._encoder.align(keypoints, rgb)
         self._spare_time.note(time.monotonic() - started_s)
-        return Found(aligned, reference, is_aligned=True)
+        return Told(aligned, reference, is_aligned=True)
 
-    def _may_rest(self, found: Found, timestamp: int) -> bool:
+    def _may_rest(self, told: Told, timestamp: int) -> bool:
         """Return whether a face that keeps still needs no picture yet."""
         rest_fps, last = self._plugin.rest_fps, self._last_timestamp
         if rest_fps <= 0 or last is None or not 0 <= timestamp - last < CLOCK_RATE_HZ / rest_fps:
             return False  # due again, or the clock of the source began anew
-        return self._encoder.writer.is_at_rest(found.keypoints, found.reference)
+        return self._encoder.writer.is_at_rest(told.keypoints, told.reference)
 
     def _encode_video(self, frame: av.VideoFrame, bps: int) -> tuple[list[bytes], int]:
         self._change(is_video=True)

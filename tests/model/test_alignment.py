@@ -128,13 +128,13 @@ def test_keypoints_that_are_nonsense_give_way_to_the_reference_s_own(embedded: M
         found = embedded.generator.detect(picture)
     aligner = Aligner(embedded.generator, [reference_of(embedded, moved(face, 0.7, (0.2, 0.15))), reference])
     sound = aligner.align(found, picture)
-    assert (sound.reference, sound.is_at_rest) == (1, False)
+    assert (sound.reference, sound.is_own_pose) == (1, False)
     scattered = Keypoints(found.locations_BKC.flip(1) * 1.5, found.strengths_BK)
     assert error(embedded, scattered, reference, picture) > 0.02
     aligned = aligner.align(scattered, picture, sound)
-    assert (aligned.reference, aligned.is_at_rest) == (1, True)
+    assert (aligned.reference, aligned.is_own_pose) == (1, True)
     assert error(embedded, aligned.keypoints, reference, picture) < 0.1 * error(embedded, scattered, reference, picture)
-    assert not aligner.align(found, picture, aligned).is_at_rest
+    assert not aligner.align(found, picture, aligned).is_own_pose
 
 
 def test_without_time_the_reference_that_is_nearest_is_named(embedded: Model, face: torch.Tensor) -> None:
