@@ -261,9 +261,10 @@ class Aligner:
         """Return how far keypoints must move from where they start, (B, P)."""
         moved_BP = torch.zeros_like(start_BKC).flatten(1)
         springs = [(torch.full_like(moved_BP, STIFFNESS), moved_BP)]
-        if before is not None and before.reference == tangent.reference:
+        if before is not None:
+            # From one reference to the next too: what neither shows would jump from its errors to the other's.
             springs.append(holding(start_BKC, before.keypoints.locations_BKC))
-            if before.is_own_pose == tangent.is_own_pose:
+            if (before.reference, before.is_own_pose) == (tangent.reference, tangent.is_own_pose):
                 moved_BP = before.moved_BP
         away_BP = (start_BKC - tangent.keypoints.locations_BKC).flatten(1)
         for _ in range(STEPS):
