@@ -9,13 +9,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from codec.errors import ConfigError
 
-WIRE_VERSION = 4
+WIRE_VERSION = 5
 CLOCK_RATE_HZ = 90_000
 RTP_CODEC_NAME = "X-WARPCALL"
+
+Step = Literal["fine", "usual", "coarse"]
+STEPS: tuple[Step, ...] = get_args(Step)
+"""Steps of the quantiser from the finest on, as the bitstream's priors have them: their index is a frame's scale."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11proto/frame.proto\x12\x0bwarpcall.v4\"J\n\x05\x46rame\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x12\n\x05model\x18\x02 \x01(\x0cH\x00\x88\x01\x01\x12\r\n\x05\x63oded\x18\x04 \x01(\x0c\x42\x08\n\x06_modelJ\x04\x08\x03\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11proto/frame.proto\x12\x0bwarpcall.v5\"(\n\x05\x46rame\x12\r\n\x05\x63oded\x18\x04 \x01(\x0cJ\x04\x08\x01\x10\x02J\x04\x08\x02\x10\x03J\x04\x08\x03\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.frame_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FRAME']._serialized_start=34
-  _globals['_FRAME']._serialized_end=108
+  _globals['_FRAME']._serialized_end=74
 # @@protoc_insertion_point(module_scope)

@@ -28,6 +28,8 @@ from codec.bitstream.priors import (
     MOTION_BITS,
     NUM_SYMBOLS,
     PRECISION_BITS,
+    SCALES,
+    USUAL,
     Floats,
     Priors,
 )
@@ -43,7 +45,11 @@ PIXELS_MISSED = 8.0
 """Without a metric, a place that is wrong by so many pixels of 256 costs as much as the picture misses anyway."""
 FLOOR = 0.05
 """Least cost of a value's error, as a share of what it is without a metric: nothing may drift unseen."""
-RIDGE = 0.02
+RIDGE = 0.002
+LIVELY = 5.0
+"""Squared steps of unexpected motion, all coefficients together, beyond which frames weigh less."""
+REWEIGHINGS = 4
+ROUNDS_OF_TABLES = 10
 FRAMES_PER_CLIP = 60
 """The first ones of each clip: more of the same face teach little."""
 
@@ -52,12 +58,12 @@ FRAMES_PER_CLIP = 60
 class PriorsConfig:
     """How priors are learned."""
 
-    step: float = 0.054
+    step: float = 0.057
     """Step of the quantiser: an error of one step costs the square of this, as a share of what the picture misses."""
     num_activities: int = 8
     """Kinds of frames, from still to lively."""
     num_tables: int = 32
-    """Tables of symbol frequencies."""
+    """Tables of symbol frequencies, of each scale."""
     rounds: int = 2
     """How often the closed loop runs over the tracks."""
     seed_ratio: float = 0.9
@@ -96,9 +102,9 @@ def learn_priors(tracks: Sequence[Values], config: PriorsConfig, metric_NN: Floa
     priors = _beginning(grids, root_NN, config)
     for index in range(config.rounds):
         record = run_loop(grids, priors)
-        priors = _with_tables(_with_motion(priors, record, root_NN, config), record, config)
+        priors = _with_tables(_with_motion(priors, record, root_NN, config), [record] * len(SCALES), config)
         logger.info("round %d: %.2f of %d coefficients are not 0", index + 1, *_activity(record))
-    return _with_tables(priors, run_loop(grids, priors), config)
+    return _with_tables(priors, [run_loop(grids, priors, scale) for scale in range(len(SCALES))], config)
 
 
 def to_grid(values_FK3: Values) -> Floats:
@@ -116,7 +122,7 @@ def metric_root(num_keypoints: int, metric_NN: Floats | None = None) -> Floats:
     return np.asarray(np.linalg.cholesky(squared_NN).T, dtype=np.float64)
 
 
-def run_loop(grids: Sequence[Floats], priors: Priors) -> LoopRecord:
+def run_loop(grids: Sequence[Floats], priors: Priors, scale: int = USUAL) -> LoopRecord:
     """Code tracks as a sender does, and note what it met."""
     motions: list[Integers] = []
     targets: list[Floats] = []
@@ -124,14 +130,14 @@ def run_loop(grids: Sequence[Floats], priors: Priors) -> LoopRecord:
     keyframes: list[Integers] = []
     starts: list[int] = []
     for grid_FN in grids:
-        key_N, state = choose_keyframe(grid_FN[0], priors)
-        keyframes.append(key_N)
+        code, state = choose_keyframe(grid_FN[0], priors, scale=scale)
+        keyframes.append(code.coefficients_N)
         starts.append(len(motions))
         for grid_N in grid_FN[1:]:
             motions.append(state.motion_N)
             targets.append(grid_N - state.values_N)
-            coefficients_N, _, state = choose_frame(grid_N, state, 1, priors)
-            coefficients.append(coefficients_N)
+            code, state = choose_frame(grid_N, state, 1, priors, scale=scale)
+            coefficients.append(code.coefficients_N)
     return LoopRecord(
         np.array(motions, dtype=np.float64), np.array(targets), np.array(coefficients), starts, np.array(keyframes)
     )
@@ -153,9 +159,10 @@ def _beginning(grids: Sequence[Floats], root_NN: Floats, config: PriorsConfig) -
         motion_NN=np.eye(size, dtype=np.int32) << (MOTION_BITS - 1),
         basis_NN=basis_of(differences, root_NN, config.step),
         key_basis_NN=basis_of(faces, root_NN, config.step),
-        tables_CN=np.zeros((2, size), dtype=np.int32),
+        scales_Q=np.array(SCALES, dtype=np.int32),
+        tables_QCN=np.zeros((len(SCALES), 2, size), dtype=np.int32),
         frequencies_TS=table,
-        activities_CC=np.full((1, 1), 1 << PRECISION_BITS, dtype=np.int32),
+        activities_QCC=np.full((len(SCALES), 1, 1), 1 << PRECISION_BITS, dtype=np.int32),
         sha256="",
     )
 
@@ -163,17 +170,29 @@ def _beginning(grids: Sequence[Floats], root_NN: Floats, config: PriorsConfig) -
 def basis_of(differences_FN: Floats, root_NN: Floats, step: float) -> Integers:
     """Return the Karhunen-Loeve basis of differences, its columns one step long, the most common ones first."""
     weighed_FN = differences_FN @ root_NN.T
+    weighed_FN = weighed_FN * np.sqrt(_weights(weighed_FN, step))[:, None]
     _, vectors_NN = np.linalg.eigh(weighed_FN.T @ weighed_FN / len(weighed_FN))
     columns_NN = np.linalg.solve(root_NN, vectors_NN[:, ::-1]) * step
     limit = np.iinfo(np.int16).max
     return np.clip(np.round(columns_NN * (1 << BASIS_BITS)), -limit, limit).astype(np.int32)
 
 
+def _weights(unexpected_FN: Floats, step: float) -> Floats:
+    """Return how much each frame weighs: in inverse proportion to its squared unexpected motion, if that is large."""
+    weights_F: Floats = 1 / (np.square(unexpected_FN).sum(axis=1) / step**2 + LIVELY)
+    return weights_F
+
+
 def _with_motion(priors: Priors, record: LoopRecord, root_NN: Floats, config: PriorsConfig) -> Priors:
+    """Return priors with motion by iteratively reweighed regression, and with the basis of what it leaves."""
     motions, targets = record.motions_FN @ root_NN.T, record.targets_FN @ root_NN.T
-    covariance_NN = motions.T @ motions
-    ridge_NN = np.eye(len(root_NN)) * RIDGE * np.trace(covariance_NN) / len(root_NN)
-    weighed_NN = np.linalg.solve(covariance_NN + ridge_NN, motions.T @ targets).T
+    weights_F = np.ones(len(motions))
+    for _ in range(REWEIGHINGS):
+        weighed = motions * weights_F[:, None]
+        covariance_NN = weighed.T @ motions
+        ridge_NN = np.eye(len(root_NN)) * RIDGE * np.trace(covariance_NN) / len(root_NN)
+        weighed_NN = np.linalg.solve(covariance_NN + ridge_NN, weighed.T @ targets).T
+        weights_F = _weights(targets - motions @ weighed_NN.T, config.step)
     matrix_NN = np.linalg.solve(root_NN, weighed_NN @ root_NN)
     limit = np.iinfo(np.int16).max
     motion_NN = np.clip(np.round(matrix_NN * (1 << MOTION_BITS)), -limit, limit).astype(np.int32)
@@ -181,29 +200,38 @@ def _with_motion(priors: Priors, record: LoopRecord, root_NN: Floats, config: Pr
     return dataclasses.replace(priors, motion_NN=motion_NN, basis_NN=basis_of(unexpected_FN, root_NN, config.step))
 
 
-def _with_tables(priors: Priors, record: LoopRecord, config: PriorsConfig) -> Priors:
+def _with_tables(priors: Priors, records: Sequence[LoopRecord], config: PriorsConfig) -> Priors:
+    """Return priors with the tables of each scale's record."""
+    tables_QCN, frequencies_QTS, activities_QCC = zip(*[_tables(record, config) for record in records], strict=True)
+    offsets_Q = config.num_tables * np.arange(len(records))
+    return dataclasses.replace(
+        priors,
+        tables_QCN=(np.stack(tables_QCN) + offsets_Q[:, None, None]).astype(np.int32),
+        frequencies_TS=np.concatenate(frequencies_QTS),
+        activities_QCC=np.stack(activities_QCC),
+    )
+
+
+def _tables(record: LoopRecord, config: PriorsConfig) -> tuple[Integers, Integers, Integers]:
+    """Return which table codes each coefficient, (C + 1, N), the tables, and the activities' frequencies, (C, C)."""
     symbols_FN, key_symbols_FN = symbols_of(record.coefficients_FN), symbols_of(record.keyframes)
     ratios = config.seed_ratio ** np.geomspace(1, 60, config.num_tables)
     frequencies_TS = np.stack([laplacian_frequencies(ratio) for ratio in ratios])
     lively_F = np.abs(record.coefficients_FN).sum(axis=1)
     bounds = np.quantile(lively_F, np.arange(1, config.num_activities) / config.num_activities)
     activity_F = np.searchsorted(bounds, lively_F)
-    for _ in range(10):
+    for _ in range(ROUNDS_OF_TABLES):
         counts_CNS = np.stack(
             [_histogram(symbols_FN[activity_F == activity]) for activity in range(config.num_activities)]
             + [_histogram(key_symbols_FN)]
         )
-        tables_CN = (counts_CNS @ -np.log2(frequencies_TS.T / (1 << PRECISION_BITS))).argmin(axis=-1)
+        costs_TS = PRECISION_BITS - np.log2(frequencies_TS)
+        tables_CN = (counts_CNS @ costs_TS.T).argmin(axis=-1)
         frequencies_TS = _refit(counts_CNS, tables_CN, frequencies_TS)
         activities_CC = _transitions(activity_F, record.starts, config.num_activities)
-        priors = dataclasses.replace(
-            priors,
-            tables_CN=tables_CN.astype(np.int32),
-            frequencies_TS=frequencies_TS,
-            activities_CC=activities_CC,
-        )
-        activity_F = _cheapest(symbols_FN, activity_F, record.starts, priors)
-    return priors
+        costs_CNS = (PRECISION_BITS - np.log2(frequencies_TS))[tables_CN]
+        activity_F = _cheapest(symbols_FN, record.starts, costs_CNS, PRECISION_BITS - np.log2(activities_CC))
+    return tables_CN.astype(np.int32), frequencies_TS, activities_CC
 
 
 def _histogram(symbols_FN: Integers) -> Floats:
@@ -229,29 +257,27 @@ def _transitions(activity_F: npt.NDArray[np.intp], starts: Sequence[int], num_ac
 
 
 def _cheapest(
-    symbols_FN: Integers, activity_F: npt.NDArray[np.intp], starts: Sequence[int], priors: Priors
+    symbols_FN: Integers, starts: Sequence[int], costs_CNS: Floats, activity_costs_CC: Floats
 ) -> npt.NDArray[np.intp]:
     """Return for each frame the activity that codes it shortest after the one before."""
     index_N = np.arange(symbols_FN.shape[1])
-    costs_FC = np.stack(
-        [priors.costs_CNS[activity][index_N, symbols_FN].sum(axis=1) for activity in range(priors.num_activities)],
-        axis=-1,
-    )
-    chosen, before, begins = np.empty_like(activity_F), 0, set(starts)
+    costs_FC = np.stack([costs_NS[index_N, symbols_FN].sum(axis=1) for costs_NS in costs_CNS[:-1]], axis=-1)
+    chosen, before, begins = np.empty(len(symbols_FN), dtype=np.intp), 0, set(starts)
     for frame, costs_C in enumerate(costs_FC):
         before = 0 if frame in begins else before
-        chosen[frame] = before = int((costs_C + priors.activity_costs_CC[before]).argmin())
+        chosen[frame] = before = int((costs_C + activity_costs_CC[before]).argmin())
     return chosen
 
 
-def coded_bits(record: LoopRecord, priors: Priors) -> float:
+def coded_bits(record: LoopRecord, priors: Priors, scale: int = USUAL) -> float:
     """Return the mean bits of a predicted frame's coefficients and activity, as an ideal coder would write them."""
     symbols_FN = symbols_of(record.coefficients_FN)
-    activity_F = _cheapest(symbols_FN, np.zeros(len(symbols_FN), dtype=np.intp), record.starts, priors)
+    costs_CNS, activity_costs_CC = priors.costs_QCNS[scale], priors.activity_costs_QCC[scale]
+    activity_F = _cheapest(symbols_FN, record.starts, costs_CNS, activity_costs_CC)
     index_N, before, total, begins = np.arange(symbols_FN.shape[1]), 0, 0.0, set(record.starts)
     for frame, (symbols_N, activity) in enumerate(zip(symbols_FN, activity_F, strict=True)):
         before = 0 if frame in begins else before
-        total += priors.costs_CNS[activity][index_N, symbols_N].sum() + priors.activity_costs_CC[before, activity]
+        total += costs_CNS[activity][index_N, symbols_N].sum() + activity_costs_CC[before, activity]
         before = activity
     return total / len(symbols_FN)
 

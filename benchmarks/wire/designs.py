@@ -22,6 +22,7 @@ import torch
 import zstandard
 
 from codec import Model
+from codec.bitstream.priors import COARSE, FINE, USUAL
 from codec.bitstream.stream import StreamWriter
 from codec.structs import Keypoints
 from training.tracks import Track, Values
@@ -39,7 +40,7 @@ def keypoints_at(values_K3: Values) -> Keypoints:
     return Keypoints(values_BK3[..., :2], values_BK3[..., 2])
 
 
-def ours(track: Track, model: Model, repeats: int = 0, frames_per_packet: int = 1) -> list[int]:
+def ours(track: Track, model: Model, repeats: int = 0, frames_per_packet: int = 1, scale: int = USUAL) -> list[int]:
     """Return the bytes of the shipped codec's whole messages, the first frame's keyframe included.
 
     Those of a message belong to its newest frame; last frames that fill no message are left out.
@@ -47,6 +48,7 @@ def ours(track: Track, model: Model, repeats: int = 0, frames_per_packet: int = 
     writer = StreamWriter(
         model.config, model.sha256, model.priors, repeats=repeats, frames_per_packet=frames_per_packet
     )
+    writer.scale = scale
     frames = zip(track.values_FK3, track.references_F.tolist(), strict=True)
     found = [len(writer.write(keypoints_at(values_K3), reference=tag).payload) for values_K3, tag in frames]
     return found[: 1 + (len(found) - 1) // frames_per_packet * frames_per_packet]
@@ -123,6 +125,8 @@ def sizes(track: Track, model: Model, dictionary: zstandard.ZstdCompressionDict)
         "differences, zstd with dictionary": [len(knowing.compress(frame)) - MAGIC_BYTES for frame in steps],
         "GFVC": gfvc(levels_FK3),
         "ours": ours(track, model),
+        "ours, fine": ours(track, model, scale=FINE),
+        "ours, coarse": ours(track, model, scale=COARSE),
         "ours, two repeated": ours(track, model, repeats=2),
         "ours, two frames a message": ours(track, model, frames_per_packet=2),
         "ours, three frames a message": ours(track, model, frames_per_packet=3),

@@ -14,22 +14,18 @@ import torch
 
 from benchmarks.wire.designs import keypoints_at
 from codec import Decoder, Model
-from codec.bitstream.choose import TRADE, choose_frame, choose_keyframe
-from codec.bitstream.priors import GRID_BITS, Priors
+from codec.bitstream.priors import USUAL, Priors
 from codec.bitstream.quantise import dequantise
 from codec.bitstream.stream import StreamReader, StreamWriter
 from codec.frames import image_from_rgb, rgb_from_image
-from codec.structs import Integers
 from training.evaluate.clips import Clip, reference_positions
 from training.evaluate.metrics.lpips import Lpips
 from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
-from training.priors import to_grid
 from training.tracks import Track, Values
 
 NUM_REFERENCES = 3
-TRADES = (0.0, 0.06, 0.13, 0.25, 0.5)
 SHARED = (2, 3)
-STEPS = (0.5, 0.75, 1.5, 2.0)
+STEPS = (0.5, 2.0)
 ROUNDINGS = ((10, 8), (9, 5), (8, 5), (7, 5), (9, 3))
 
 
@@ -57,22 +53,14 @@ def rounded(values_FK3: Values, location_bits: int, strength_bits: int) -> Value
     return rounded_FK3
 
 
-def coded(values_FK3: Values, priors: Priors, trade: float) -> Values:
-    """Return values as the receiver gets it from the shipped encoder, at some trade of distortion against bits."""
-    grid_FN = to_grid(values_FK3)
-    _, state = choose_keyframe(grid_FN[0], priors, trade)
-    values: list[Integers] = [state.values_N]
-    for grid_N in grid_FN[1:]:
-        _, _, state = choose_frame(grid_N, state, 1, priors, trade)
-        values.append(state.values_N)
-    unit_FK3 = ((np.array(values) + 0.5) / (1 << GRID_BITS)).reshape(values_FK3.shape)
-    return (unit_FK3 * [2, 2, 1] - [1, 1, 0]).astype(np.float32)
+def received(track: Track, model: Model, priors: Priors, frames_per_packet: int = 1, scale: int = USUAL) -> Track:
+    """Return a track as the receiver gets it from the shipped encoder.
 
-
-def received(track: Track, model: Model, frames_per_packet: int) -> Track:
-    """Return a track as the receiver gets it where frames share messages; last ones that fill none as if they did."""
-    writer = StreamWriter(model.config, model.sha256, model.priors, frames_per_packet=frames_per_packet)
-    reader = StreamReader(model.config, model.sha256, model.priors)
+    Where frames share messages, last ones that fill none are there as if they did.
+    """
+    writer = StreamWriter(model.config, model.sha256, priors, frames_per_packet=frames_per_packet)
+    reader = StreamReader(model.config, model.sha256, priors)
+    writer.scale = scale
     found = {}
     for values_K3, reference in zip(track.values_FK3, track.references_F.tolist(), strict=True):
         encoded = writer.write(keypoints_at(values_K3), reference=reference)
@@ -100,15 +88,17 @@ def variants(track: Track, model: Model) -> Iterator[tuple[str, Track]]:
             f"{location_bits} and {strength_bits} bits",
             dataclasses.replace(track, values_FK3=rounded(values_FK3, location_bits, strength_bits)),
         )
-    for trade in TRADES:
-        yield f"coded, trade {trade:g}", dataclasses.replace(track, values_FK3=coded(values_FK3, model.priors, trade))
-    for count in SHARED:
-        yield f"coded, {count} frames a message", received(track, model, count)
+    for scale, share in enumerate(model.priors.steps_Q):
+        for count in (1, *SHARED):
+            yield coded_name(float(share), count), received(track, model, model.priors, count, scale)
     for factor in STEPS:
-        yield (
-            f"coded, {factor:g} of the step",
-            dataclasses.replace(track, values_FK3=coded(values_FK3, at_step(model.priors, factor), TRADE)),
-        )
+        yield coded_name(factor, 1), received(track, model, at_step(model.priors, factor))
+
+
+def coded_name(step: float, frames_per_packet: int) -> str:
+    """Return what a way to code is called in the results."""
+    shared = f", {frames_per_packet} frames a message" if frames_per_packet > 1 else ""
+    return f"coded, {step:g} of the step{shared}"
 
 
 def qualities(

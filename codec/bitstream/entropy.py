@@ -12,11 +12,13 @@ to 12 wasted bits. Bytes that are not the shortest are refused: they were damage
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 
 from codec.bitstream.priors import ESCAPE, PRECISION_BITS
 from codec.errors import BitstreamError
 
 ESCAPE_LENGTH_BITS = 4
+SMALL_BITS = 100
 
 Row = tuple[list[int], list[int]]
 """Frequencies of a table's symbols, and where each one's range begins."""
@@ -29,6 +31,12 @@ class SymbolWriter:
         self._low = 0
         self._width = 1
         self._num_bits = 0
+
+    def copy(self) -> SymbolWriter:
+        """Return another that goes on from the same symbols."""
+        other = SymbolWriter()
+        other._low, other._width, other._num_bits = self._low, self._width, self._num_bits
+        return other
 
     def bits(self, value: int, num_bits: int) -> None:
         """Put an integer as it is."""
@@ -44,15 +52,32 @@ class SymbolWriter:
 
     def integer(self, value: int, row: Row) -> None:
         """Put a signed integer: 0, -1, 1, -2, 2 ... are symbols of the table; what is farther escapes."""
-        zigzag = value << 1 if value >= 0 else (-value << 1) - 1
-        if zigzag < ESCAPE:
-            self.symbol(zigzag, row)
-            return
-        self.symbol(ESCAPE, row)
-        excess = zigzag - ESCAPE + 1
-        length = excess.bit_length() - 1
-        self.bits(length, ESCAPE_LENGTH_BITS)
-        self.bits(excess ^ 1 << length, length)
+        self.integers([value], [row])
+
+    def integers(self, values: Iterable[int], rows: Iterable[Row]) -> None:
+        """Put signed integers, each by its table."""
+        low, width, num_bits = 0, 1, 0  # of some symbols alone: small integers are faster
+        for value, (frequencies, starts) in zip(values, rows, strict=True):
+            zigzag = value << 1 if value >= 0 else (-value << 1) - 1
+            symbol = zigzag if zigzag < ESCAPE else ESCAPE
+            low = (low << PRECISION_BITS) + starts[symbol] * width
+            width *= frequencies[symbol]
+            num_bits += PRECISION_BITS
+            if symbol == ESCAPE:
+                excess = zigzag - ESCAPE + 1
+                length = excess.bit_length() - 1
+                escape_bits = ESCAPE_LENGTH_BITS + length
+                low = (low << escape_bits) + (length << length | excess ^ 1 << length) * width
+                num_bits += escape_bits
+            if num_bits > SMALL_BITS:
+                self._join(low, width, num_bits)
+                low, width, num_bits = 0, 1, 0
+        self._join(low, width, num_bits)
+
+    def _join(self, low: int, width: int, num_bits: int) -> None:
+        self._low = (self._low << num_bits) + low * self._width
+        self._width *= width
+        self._num_bits += num_bits
 
     def to_bytes(self) -> bytes:
         """Return the shortest bytes that, read as a fraction, lie in the interval."""

@@ -1,6 +1,6 @@
 """Stage 5 of 8: frames and control messages to protobuf, and back.
 
-    FrameFields    --frame_to_bytes--> bytes --frame_from_bytes--> FrameFields
+    coded frames   --frame_to_bytes--> bytes --frame_from_bytes--> coded frames
     ControlMessage --pack_control--> [bytes] --ControlAssembler.feed--> ControlMessage
 
 The only module that knows the protobuf classes. What comes from the network is checked here field by field; the rest
@@ -10,7 +10,6 @@ of the codec sees ``codec.structs`` alone.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
@@ -23,7 +22,6 @@ from codec.bitstream.fields import (
     MAX_REASON_BYTES,
     MAX_REFERENCES,
     MAX_TIME,
-    MODEL_BYTES,
     NUM_NUMBERS,
     check_range,
     cut,
@@ -54,46 +52,21 @@ _ROLES = {"sender": HelloProto.ROLE_SENDER, "receiver": HelloProto.ROLE_RECEIVER
 _MEDIA = {"video": ClockProto.MEDIA_VIDEO, "audio": ClockProto.MEDIA_AUDIO}
 
 
-@dataclass(frozen=True, slots=True)
-class FrameFields:
-    """The fields of one ``Frame`` message.
-
-    Attributes:
-        number: of a keyframe's message, the newest frame's counter modulo 2**16; 0 in others.
-        model: of a keyframe's message, the first bytes of the model's identity; empty in others.
-        coded: the frames.
-    """
-
-    number: int
-    model: bytes
-    coded: bytes
+def frame_to_bytes(coded: bytes) -> bytes:
+    """Serialise the frames of one message."""
+    return Frame(coded=coded).SerializeToString()
 
 
-def frame_to_bytes(fields: FrameFields) -> bytes:
-    """Serialise a frame."""
-    if fields.model:
-        return Frame(number=fields.number, model=fields.model, coded=fields.coded).SerializeToString()
-    return Frame(coded=fields.coded).SerializeToString()
-
-
-def frame_from_bytes(message: bytes) -> FrameFields:
-    """Parse a frame.
+def frame_from_bytes(message: bytes) -> bytes:
+    """Parse the frames of one message.
 
     Raises:
-        BitstreamError: not a frame, or a field is out of range.
+        BitstreamError: not a ``Frame``.
     """
     try:
-        frame = Frame.FromString(message)
+        return Frame.FromString(message).coded
     except DecodeError as error:
         raise BitstreamError("frame is not a protobuf message of its kind") from error
-    check_range("frame number", frame.number, 0, NUM_NUMBERS - 1)
-    if not frame.HasField("model"):
-        if frame.number:
-            raise BitstreamError("predicted frame has a number of its own")
-        return FrameFields(0, b"", frame.coded)
-    if len(frame.model) != MODEL_BYTES:
-        raise BitstreamError(f"model identity has {len(frame.model)} bytes; it must have {MODEL_BYTES}")
-    return FrameFields(frame.number, frame.model, frame.coded)
 
 
 def pack_control(message: ControlMessage, *, part_bytes: int = FRAGMENT_BYTES) -> list[bytes]:

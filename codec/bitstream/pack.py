@@ -3,10 +3,11 @@
     message -> [version and form, 1 byte][message, plain or compressed] -> payload
     message of field 4 alone -> its content, bare                       -> payload
 
-The envelope's high four bits are the wire version, its low four the form of what follows. A compressed body is a zstd
-frame (RFC 8878) without its four magic bytes. The smallest form is sent: one frame of keypoints is high-entropy and
-gains nothing by zstd (docs/wire-format.md has the figures), a list of strings or hashes does. A message of field 4
-alone whose content begins with a bit of 1, as predicted frames do, is sent bare: that content, without any envelope.
+The envelope is a byte below 16: its lowest bit is the form of what follows, the three above it the wire version less 5.
+(Up to version 4 the version stood in the high four bits.) A compressed body is a zstd frame (RFC 8878) without its four
+magic bytes. The smallest form is sent: frames of keypoints are high-entropy and gain nothing by zstd
+(docs/wire-format.md has the figures), a list of strings or hashes does. A message of field 4 alone whose content begins
+with a byte of 16 or more, as all frames do, is sent bare: that content, without any envelope.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import zstandard
 from codec.config import WIRE_VERSION
 from codec.errors import BitstreamError, VersionError
 
-PLAIN, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
-BARE_BIT = 0x80
-"""Of the first byte: set in bare messages, and in no envelope of any version below 8."""
+PLAIN, ZSTD = 0, 1
+FORM_BITS = 1
+FIRST_VERSION = 5
+"""The one that an envelope calls 0."""
+MAX_ENVELOPE = 15
+"""Of the first byte; what is above begins a bare message, or an envelope of version 4 or before."""
 BARE_TAG = 4 << 3 | 2
 """Protobuf's tag of field 4, length-delimited."""
 ZSTD_MAGIC = zstandard.FRAME_HEADER
@@ -28,9 +32,9 @@ MAX_WINDOW_BYTES = 1 << 20
 MAX_BARE_BYTES = (1 << 14) - 1
 
 
-def pack(message: bytes) -> bytes:
-    """Wrap a message in the smallest form."""
-    bare = _bare(message)
+def pack(message: bytes, *, may_be_bare: bool = False) -> bytes:
+    """Wrap a message in the smallest form; see ``unpack``."""
+    bare = _bare(message) if may_be_bare else None
     if bare is not None:
         return bare
     body, form = message, PLAIN
@@ -38,36 +42,40 @@ def pack(message: bytes) -> bytes:
         compressed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(message).removeprefix(ZSTD_MAGIC)
         if len(compressed) < len(body):
             body, form = compressed, ZSTD
-    return bytes([WIRE_VERSION << 4 | form]) + body
+    return envelope(form) + body
 
 
-def unpack(payload: bytes, max_bytes: int) -> bytes:
+def envelope(form: int, version: int = WIRE_VERSION) -> bytes:
+    """Return the byte before a message."""
+    return bytes([version - FIRST_VERSION << FORM_BITS | form])
+
+
+def unpack(payload: bytes, max_bytes: int, *, may_be_bare: bool = False) -> bytes:
     """Unwrap a message.
 
     Args:
         payload: bytes from the network.
         max_bytes: the largest message to accept; checked before anything of its size is allocated.
+        may_be_bare: whether messages of field 4 alone come without an envelope on this channel.
 
     Raises:
         VersionError: another wire version.
-        BitstreamError: empty, oversized or corrupt, or of a form that this version does not have.
+        BitstreamError: empty, oversized or corrupt.
     """
     if not payload:
         raise BitstreamError("payload is empty")
-    if payload[0] & BARE_BIT:
+    if payload[0] > MAX_ENVELOPE and may_be_bare:
         most = min(max_bytes, MAX_BARE_BYTES)
         if len(payload) > most:
             raise BitstreamError(f"bare message has {len(payload)} bytes; at most {most} are valid")
         return bytes([BARE_TAG]) + _varint(len(payload)) + payload
-    version, form = payload[0] >> 4, payload[0] & 15
+    version = payload[0] >> 4 or FIRST_VERSION + (payload[0] >> FORM_BITS)
     if version != WIRE_VERSION:
         raise VersionError(f"payload has wire version {version}; this build speaks {WIRE_VERSION}")
-    if form not in (PLAIN, ZSTD):
-        what = "needs a dictionary" if form == ZSTD_DICTIONARY else f"has the unknown form {form}"
-        raise BitstreamError(f"payload {what}; wire version {WIRE_VERSION} has plain (0) and zstd (1)")
     if len(payload) - 1 > max_bytes:
         raise BitstreamError(f"payload has {len(payload)} bytes; at most {max_bytes + 1} are valid")
-    return payload[1:] if form == PLAIN else _decompress(payload[1:], max_bytes)
+    is_plain = payload[0] & (1 << FORM_BITS) - 1 == PLAIN
+    return payload[1:] if is_plain else _decompress(payload[1:], max_bytes)
 
 
 def _bare(message: bytes) -> bytes | None:
@@ -76,7 +84,7 @@ def _bare(message: bytes) -> bytes | None:
         content = message[head_bytes:]
         if (
             content
-            and content[0] & BARE_BIT
+            and content[0] > MAX_ENVELOPE
             and len(content) <= MAX_BARE_BYTES
             and message == bytes([BARE_TAG]) + _varint(len(content)) + content
         ):

@@ -1,6 +1,6 @@
 """Stage 4 of 8: a frame to coefficients of what was not expected of it, and back.
 
-    FrameState of the base --expect--> what is expected; with coefficients --reconstruct--> FrameState of the frame
+    FrameState of the base --expect--> what is expected; with a FrameCode --reconstruct--> FrameState of the frame
     values of two coded frames --interpolate--> values between them
 
 Closed loop: both ends expect a frame from what the receiver has, never from what the camera saw. What was not expected
@@ -15,11 +15,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codec.bitstream.priors import BASIS_BITS, GRID_BITS, MOTION_BITS, Priors
+from codec.bitstream.priors import BASIS_BITS, GRID_BITS, MOTION_BITS, SCALE_BITS, USUAL, Priors
 from codec.structs import Integers
 
 MAX_COEFFICIENT = (1 << 14) - 1
 MAX_MOTION = 1 << 12
+_HALF = 1 << (BASIS_BITS + SCALE_BITS) >> 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameCode:
+    """One frame, as it is coded.
+
+    Attributes:
+        coefficients_N: of what was not expected, each in [-MAX_COEFFICIENT, MAX_COEFFICIENT].
+        activity: whose tables code them; -1 of a keyframe.
+        reference: tag of the nearest reference; 0 for none.
+        scale: index of the quantiser's step.
+    """
+
+    coefficients_N: Integers
+    activity: int
+    reference: int = 0
+    scale: int = USUAL
+
+    @property
+    def is_keyframe(self) -> bool:
+        """Whether it needs no base."""
+        return self.activity < 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,17 +54,19 @@ class FrameState:
         motion_N: how far they went since the frame before.
         activity: of the frame; 0 of a keyframe.
         reference: tag of the nearest reference; 0 for none.
+        scale: index of the quantiser's step that it was told in.
     """
 
     values_N: Integers
     motion_N: Integers
     activity: int
     reference: int
+    scale: int
 
 
 def mean_state(priors: Priors) -> FrameState:
     """Return what is expected of a keyframe."""
-    return FrameState(priors.mean_N, np.zeros_like(priors.mean_N), 0, 0)
+    return FrameState(priors.mean_N, np.zeros_like(priors.mean_N), 0, 0, USUAL)
 
 
 def expect(state: FrameState, distance: int, priors: Priors) -> FrameState:
@@ -51,31 +76,27 @@ def expect(state: FrameState, distance: int, priors: Priors) -> FrameState:
         motion_N = (priors.motion_NN @ motion_N + (1 << MOTION_BITS >> 1)) >> MOTION_BITS
         before_N, values_N = values_N, on_grid(values_N + motion_N)
         motion_N = values_N - before_N
-    return FrameState(values_N, motion_N, state.activity, state.reference)
+    return FrameState(values_N, motion_N, state.activity, state.reference, state.scale)
 
 
-def reconstruct(
-    coefficients_N: Integers, expected: FrameState, activity: int, priors: Priors, reference: int = 0
-) -> FrameState:
+def reconstruct(code: FrameCode, expected: FrameState, priors: Priors) -> FrameState:
     """Return the state after a predicted frame.
 
     Args:
-        coefficients_N: each in [-MAX_COEFFICIENT, MAX_COEFFICIENT].
+        code: of the frame.
         expected: of the frame.
-        activity: of the frame.
         priors: of both ends.
-        reference: tag of the nearest reference.
     """
-    values_N = _plus(expected.values_N, priors.basis_NN, coefficients_N)
+    values_N = _plus(expected.values_N, priors.basis_NN, code, priors)
     # What was expected had the old motion in it; the frame before is where that began.
     motion_N = np.clip(values_N - expected.values_N + expected.motion_N, -MAX_MOTION, MAX_MOTION)
-    return FrameState(values_N, motion_N.astype(np.int32), activity, reference)
+    return FrameState(values_N, motion_N.astype(np.int32), code.activity, code.reference, code.scale)
 
 
-def reconstruct_key(coefficients_N: Integers, priors: Priors, reference: int = 0) -> FrameState:
+def reconstruct_key(code: FrameCode, priors: Priors) -> FrameState:
     """Return the state after a keyframe: at rest."""
-    values_N = _plus(priors.mean_N, priors.key_basis_NN, coefficients_N)
-    return FrameState(values_N, np.zeros_like(priors.mean_N), 0, reference)
+    values_N = _plus(priors.mean_N, priors.key_basis_NN, code, priors)
+    return FrameState(values_N, np.zeros_like(priors.mean_N), 0, code.reference, code.scale)
 
 
 def interpolate(before_N: Integers, after_N: Integers, index: int, distance: int) -> Integers:
@@ -84,9 +105,9 @@ def interpolate(before_N: Integers, after_N: Integers, index: int, distance: int
     return between_N
 
 
-def _plus(values_N: Integers, basis_NN: Integers, coefficients_N: Integers) -> Integers:
-    unexpected_N = (basis_NN @ coefficients_N.astype(np.int64) + (1 << BASIS_BITS >> 1)) >> BASIS_BITS
-    return on_grid(values_N + unexpected_N)
+def _plus(values_N: Integers, basis_NN: Integers, code: FrameCode, priors: Priors) -> Integers:
+    scaled_N = basis_NN @ code.coefficients_N.astype(np.int64) * int(priors.scales_Q[code.scale])
+    return on_grid(values_N + (scaled_N + _HALF >> BASIS_BITS + SCALE_BITS))
 
 
 def on_grid(values_N: Integers) -> Integers:

@@ -3,8 +3,8 @@
     NAME.priors.safetensors -> Priors: a mean face, how motion goes on, which motions go together, how large they are
 
 Integers alone, so that no two machines differ in a bit. The file's SHA-256 is its identity, which both ends confirm;
-``python -m training priors`` makes it. Shape legend: N = 3 K values in the order x0, y0, strength0, x1, ...;
-C activities (the last is that of keyframes), T tables, S symbols.
+``python -m training priors`` makes it. Shape legend: N = 3 K values in the order x0, y0, strength0, x1, ...; Q scales
+of the quantiser's step, C activities (the last is that of keyframes), T tables, S symbols.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy.typing as npt
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from codec.config import STEPS
 from codec.errors import WeightsError
 from codec.structs import Integers
 
@@ -30,14 +31,25 @@ BASIS_BITS = 4
 """Fractional bits of the entries of a basis."""
 MOTION_BITS = 8
 """Fractional bits of the entries of the motion matrix."""
+SCALE_BITS = 6
+"""Fractional bits of a scale: 64 is the step that the basis is told in."""
+SCALE_INDEX_BITS = 2
+"""Of a frame's scale."""
 PRECISION_BITS = 12
 """Frequencies of a table sum to 2**12."""
 NUM_SYMBOLS = 32
 ESCAPE = NUM_SYMBOLS - 1
 
 MAX_PRIORS_BYTES = 4 << 20
+MAX_SCALES = 1 << SCALE_INDEX_BITS
+MAX_SCALE = 1 << 9
 MAX_ACTIVITIES = 32
 MAX_TABLES = 256
+
+FINE, USUAL, COARSE = range(len(STEPS))
+"""Scales that priors have, at least: indices of ``codec.config.STEPS``."""
+SCALES = (43, 64, 96)
+"""Their steps: .67, 1 and 1.5 of the usual one."""
 
 GENERIC_FREQUENCIES = (
     (3907, 79, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
@@ -61,11 +73,14 @@ class Priors:
     Attributes:
         mean_N: the mean face, in steps of the grid; a keyframe tells how it differs.
         motion_NN: the next motion is expected to be ``motion_NN @ motion / 2**MOTION_BITS``.
-        basis_NN: a frame differs from what was expected by ``basis_NN @ coefficients / 2**BASIS_BITS``.
+        basis_NN: a frame differs from what was expected by its scale times
+            ``basis_NN @ coefficients / 2**BASIS_BITS``.
         key_basis_NN: the same for a keyframe and the mean face.
-        tables_CN: which table codes each coefficient, by the frame's activity; the last row is for keyframes.
+        scales_Q: steps of the quantiser, each over ``2**SCALE_BITS``.
+        tables_QCN: which table codes each coefficient, by the frame's scale and activity; the last row of each scale is
+            for keyframes.
         frequencies_TS: of the symbols of each table.
-        activities_CC: frequencies of a frame's activity by that of the frame it is predicted from.
+        activities_QCC: frequencies of a frame's activity, by its scale and the activity of the frame before.
         sha256: of the file, 64 hex digits.
     """
 
@@ -73,9 +88,10 @@ class Priors:
     motion_NN: Integers
     basis_NN: Integers
     key_basis_NN: Integers
-    tables_CN: Integers
+    scales_Q: Integers
+    tables_QCN: Integers
     frequencies_TS: Integers
-    activities_CC: Integers
+    activities_QCC: Integers
     sha256: str
 
     def __post_init__(self) -> None:
@@ -85,25 +101,28 @@ class Priors:
             WeightsError: they do not fit each other; the message says what.
         """
         size, num_tables = len(self.mean_N), len(self.frequencies_TS)
-        num_activities = len(self.activities_CC)
+        num_scales, num_activities = len(self.scales_Q), self.activities_QCC.shape[-1]
         for name, shape in (
             ("mean_N", (size,)),
             ("motion_NN", (size, size)),
             ("basis_NN", (size, size)),
             ("key_basis_NN", (size, size)),
-            ("tables_CN", (num_activities + 1, size)),
+            ("scales_Q", (num_scales,)),
+            ("tables_QCN", (num_scales, num_activities + 1, size)),
             ("frequencies_TS", (num_tables, NUM_SYMBOLS)),
-            ("activities_CC", (num_activities, num_activities)),
+            ("activities_QCC", (num_scales, num_activities, num_activities)),
         ):
             if getattr(self, name).shape != shape:
                 raise WeightsError(f"priors: {name} has shape {getattr(self, name).shape}; it must have {shape}")
         if size % 3 or not 1 <= num_activities <= MAX_ACTIVITIES or not 1 <= num_tables <= MAX_TABLES:
             raise WeightsError(f"priors: {size} values, {num_activities} activities and {num_tables} tables do not go")
-        if self.tables_CN.min() < 0 or self.tables_CN.max() >= num_tables:
-            raise WeightsError("priors: tables_CN names a table that is not there")
-        for name in ("frequencies_TS", "activities_CC"):
+        if not len(STEPS) <= num_scales <= MAX_SCALES or self.scales_Q.min() < 1 or self.scales_Q.max() > MAX_SCALE:
+            raise WeightsError(f"priors: scales_Q is {self.scales_Q.tolist()}; it must have 3 or 4 in [1, {MAX_SCALE}]")
+        if self.tables_QCN.min() < 0 or self.tables_QCN.max() >= num_tables:
+            raise WeightsError("priors: tables_QCN names a table that is not there")
+        for name in ("frequencies_TS", "activities_QCC"):
             rows = getattr(self, name)
-            if rows.min() < 1 or (rows.sum(axis=1) != 1 << PRECISION_BITS).any():
+            if rows.min() < 1 or (rows.sum(axis=-1) != 1 << PRECISION_BITS).any():
                 raise WeightsError(f"priors: a row of {name} is not positive, or does not sum to 2**{PRECISION_BITS}")
 
     @property
@@ -112,45 +131,59 @@ class Priors:
         return len(self.mean_N) // 3
 
     @property
+    def num_scales(self) -> int:
+        """Steps of the quantiser (Q)."""
+        return len(self.scales_Q)
+
+    @property
     def num_activities(self) -> int:
-        """Activities of predicted frames."""
-        return len(self.activities_CC)
+        """Activities of predicted frames (C)."""
+        return int(self.activities_QCC.shape[-1])
 
     @cached_property
     def analysis_NN(self) -> Floats:  # noqa: N802
         """Inverse of the basis, for encoders: their choice of coefficients is free."""
-        inverse: Floats = np.linalg.inv(self.basis_NN / 2.0**BASIS_BITS).astype(np.float64)
-        return inverse
+        return _inverse(self.basis_NN)
 
     @cached_property
     def key_analysis_NN(self) -> Floats:  # noqa: N802
         """Inverse of the keyframes' basis."""
-        inverse: Floats = np.linalg.inv(self.key_basis_NN / 2.0**BASIS_BITS).astype(np.float64)
-        return inverse
+        return _inverse(self.key_basis_NN)
 
     @cached_property
-    def rows(self) -> list[list[tuple[list[int], list[int]]]]:
-        """Frequencies and starts of each coefficient's table, by activity."""
+    def steps_Q(self) -> Floats:  # noqa: N802
+        """Each scale as a share of the usual step."""
+        steps: Floats = self.scales_Q / 2.0**SCALE_BITS
+        return steps
+
+    @cached_property
+    def rows(self) -> list[list[list[tuple[list[int], list[int]]]]]:
+        """Frequencies and starts of each coefficient's table, by scale and activity."""
         tables = [frequencies_and_starts(row) for row in self.frequencies_TS.tolist()]
-        return [[tables[index] for index in row] for row in self.tables_CN.tolist()]
+        return [[[tables[index] for index in row] for row in rows] for rows in self.tables_QCN.tolist()]
 
     @cached_property
-    def activity_rows(self) -> list[tuple[list[int], list[int]]]:
-        """Frequencies and starts of the activities, by the activity before."""
-        return [frequencies_and_starts(row) for row in self.activities_CC.tolist()]
+    def activity_rows(self) -> list[list[tuple[list[int], list[int]]]]:
+        """Frequencies and starts of the activities, by scale and the activity before."""
+        return [[frequencies_and_starts(row) for row in rows] for rows in self.activities_QCC.tolist()]
 
     @cached_property
-    def costs_CNS(self) -> Floats:  # noqa: N802
-        """Bits of each symbol of each coefficient, by activity."""
+    def costs_QCNS(self) -> Floats:  # noqa: N802
+        """Bits of each symbol of each coefficient, by scale and activity."""
         costs_TS = PRECISION_BITS - np.log2(self.frequencies_TS)
-        costs: Floats = costs_TS[self.tables_CN]
+        costs: Floats = costs_TS[self.tables_QCN]
         return costs
 
     @cached_property
-    def activity_costs_CC(self) -> Floats:  # noqa: N802
-        """Bits of each activity, by the activity before."""
-        costs: Floats = PRECISION_BITS - np.log2(self.activities_CC)
+    def activity_costs_QCC(self) -> Floats:  # noqa: N802
+        """Bits of each activity, by scale and the activity before."""
+        costs: Floats = PRECISION_BITS - np.log2(self.activities_QCC)
         return costs
+
+
+def _inverse(basis_NN: Integers) -> Floats:
+    inverse: Floats = np.linalg.inv(basis_NN / 2.0**BASIS_BITS).astype(np.float64)
+    return inverse
 
 
 def frequencies_and_starts(row: list[int]) -> tuple[list[int], list[int]]:
@@ -164,7 +197,7 @@ def save_priors(path: Path, priors: Priors) -> str:
     Returns:
         SHA-256 of the file, 64 hex digits.
     """
-    types = {"mean_N": "<i4", "tables_CN": "u1"}
+    types = {"mean_N": "<i4", "tables_QCN": "u1"}
     names = [field.name for field in dataclasses.fields(priors) if field.name != "sha256"]
     # safetensors writes an array's memory as it lies, transposed or not.
     tensors = {name: np.ascontiguousarray(getattr(priors, name), types.get(name, "<i2")) for name in names}
@@ -201,14 +234,14 @@ def generic_priors(num_keypoints: int) -> Priors:
     basis_NN = (np.diag(steps_N) << BASIS_BITS).astype(np.int32)
     count = len(GENERIC_FREQUENCIES)
     tables_C = np.append(np.arange(count), count - 1)
-    tables_CN = np.repeat(tables_C[:, None], size, axis=1).astype(np.int32)
     return Priors(
         mean_N=np.full(size, 1 << (GRID_BITS - 1), dtype=np.int32),
         motion_NN=(np.eye(size, dtype=np.int32) << (MOTION_BITS - 1)),
         basis_NN=basis_NN,
         key_basis_NN=basis_NN,
-        tables_CN=tables_CN,
+        scales_Q=np.array(SCALES, dtype=np.int32),
+        tables_QCN=np.tile(tables_C[:, None], (len(SCALES), 1, size)).astype(np.int32),
         frequencies_TS=np.repeat(GENERIC_FREQUENCIES, [1, *[2] * (ESCAPE // 2), 1], axis=1).astype(np.int32),
-        activities_CC=np.full((count, count), (1 << PRECISION_BITS) // count, dtype=np.int32),
+        activities_QCC=np.full((len(SCALES), count, count), (1 << PRECISION_BITS) // count, dtype=np.int32),
         sha256=hashlib.sha256(f"generic {num_keypoints}".encode()).hexdigest(),
     )

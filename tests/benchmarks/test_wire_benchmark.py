@@ -46,6 +46,7 @@ def test_designs_have_the_sizes_of_their_formats(track: Track, tiny_model: Model
     assert set(found["packed bits"]) == {58}
     shared = {2: found.pop("ours, two frames a message"), 3: found.pop("ours, three frames a message")}
     assert all(len(each) == len(track) for each in found.values())
+    assert sum(found["ours, coarse"]) < sum(found["ours"]) < sum(found["ours, fine"])
     assert sum(found["ours"]) < sum(ours(track, tiny_model, repeats=2))
     for count, each in shared.items():
         assert len(track) - count < len(each) <= len(track)
@@ -54,7 +55,7 @@ def test_designs_have_the_sizes_of_their_formats(track: Track, tiny_model: Model
 
 
 def test_what_shared_messages_bring_is_near_what_was_detected(track: Track, tiny_model: Model) -> None:
-    found = received(track, tiny_model, 2)
+    found = received(track, tiny_model, tiny_model.priors, 2)
     assert found.values_FK3.shape == track.values_FK3.shape
     assert np.abs(found.values_FK3 - track.values_FK3)[..., :2].max() < 0.02
     np.testing.assert_array_equal(found.references_F, track.references_F)

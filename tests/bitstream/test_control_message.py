@@ -188,15 +188,15 @@ def test_empty_parts_are_refused() -> None:
 
 
 def test_kinds_from_the_future_are_ignored() -> None:
-    assert ControlAssembler().feed(b"\x40" + bytes([15 << 3 | 2, 3]) + b"abc") is None
-    assert ControlAssembler().feed(b"\x40") is None
+    assert ControlAssembler().feed(b"\x00" + bytes([15 << 3 | 2, 3]) + b"abc") is None
+    assert ControlAssembler().feed(b"\x00") is None
 
 
 def test_fields_from_the_future_are_ignored() -> None:
     control = Control()
     control.bye.reason = "so long"
     inner = control.bye.SerializeToString() + bytes([15 << 3, 1])
-    assert ControlAssembler().feed(b"\x40" + bytes([5 << 3 | 2, len(inner)]) + inner) == Bye("so long")
+    assert ControlAssembler().feed(b"\x00" + bytes([5 << 3 | 2, len(inner)]) + inner) == Bye("so long")
 
 
 def hello_proto(**fields: Any) -> bytes:
@@ -236,7 +236,7 @@ REFUSED = {
     "clock rate is 0": clock_proto(clock_rate_hz=0),
     "pts is 18446744073709551615": clock_proto(pts=(1 << 64) - 1),
     "capture time is 9223372036854775808": clock_proto(capture_time_us=1 << 63),
-    "control message is not a protobuf message": b"\x40\x2a\x03\x0a\x01\xff",  # a reason that is not UTF-8
+    "control message is not a protobuf message": b"\x00\x2a\x03\x0a\x01\xff",  # a reason that is not UTF-8
 }
 
 

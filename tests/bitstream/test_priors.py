@@ -50,10 +50,13 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     [
         ("mean_N", np.zeros(5, np.int32), "motion_NN has shape"),
         ("basis_NN", np.zeros((6, 5), np.int32), "basis_NN has shape"),
-        ("tables_CN", np.full((9, 6), 200, np.int32), "names a table that is not there"),
-        ("tables_CN", np.full((9, 6), -1, np.int32), "names a table that is not there"),
+        ("tables_QCN", np.full((3, 9, 6), 200, np.int32), "names a table that is not there"),
+        ("tables_QCN", np.full((3, 9, 6), -1, np.int32), "names a table that is not there"),
+        ("scales_Q", np.array([64, 64, 64, 64], np.int32), "tables_QCN has shape"),
+        ("scales_Q", np.array([43, 0, 96], np.int32), "it must have 3 or 4 in"),
+        ("scales_Q", np.array([43, 64, 513], np.int32), "it must have 3 or 4 in"),
         ("frequencies_TS", np.full((8, 32), 127, np.int32), "row of frequencies_TS"),
-        ("activities_CC", np.full((8, 8), 0, np.int32), "row of activities_CC"),
+        ("activities_QCC", np.full((3, 8, 8), 0, np.int32), "row of activities_QCC"),
     ],
 )
 def test_priors_that_do_not_go_together_are_refused(field: str, value: object, match: str) -> None:

@@ -80,7 +80,7 @@ async def test_a_caller_without_the_codec_gets_vp8(
     ("pattern", "replacement"),
     [
         ("role=answer", "role=offer"),
-        ("version=4", "version=1"),
+        ("version=5", "version=4"),
         (r"model=\w{16}", "model=" + "f" * 16),
         (r"priors=\w{8}", "priors=" + "f" * 8),
     ],

@@ -63,7 +63,7 @@ def test_the_codec_comes_first_with_a_payload_type_of_its_own(plugin: Plugin) ->
     first, *others = codecs.CODECS["video"]
     assert (first.mimeType, first.clockRate) == ("video/X-WARPCALL", 90_000)
     assert first.parameters == {
-        "version": "4",
+        "version": "5",
         "model": plugin.model.sha256[:16],
         "priors": plugin.model.priors.sha256[:8],
         "role": "offer",

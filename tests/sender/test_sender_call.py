@@ -125,7 +125,7 @@ async def test_other_priors_end_the_call(receiver: FakeReceiver, settings: Setti
 async def test_another_wire_version_ends_the_call(receiver: FakeReceiver, settings: Settings) -> None:
     assert receiver.hello is not None
     receiver.hello = dataclasses.replace(receiver.hello, wire_version=77)
-    with pytest.raises(VersionError, match="the peer speaks wire version 77, this sender 4"):
+    with pytest.raises(VersionError, match="the peer speaks wire version 77, this sender 5"):
         await run(Session(settings(), ignore))
 
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.bitstream.priors import ESCAPE, PRECISION_BITS, generic_priors
+from codec.bitstream.priors import COARSE, ESCAPE, FINE, MOTION_BITS, PRECISION_BITS, USUAL, generic_priors
 from training.priors import (
     PriorsConfig,
     coded_bits,
@@ -43,8 +46,35 @@ def test_learned_priors_take_fewer_bits_than_generic_ones() -> None:
 def test_learning_gives_the_same_twice() -> None:
     config = PriorsConfig(num_activities=2, num_tables=4, rounds=1)
     first, second = (learn_priors(tracks(4, seed=2), config) for _ in range(2))
-    for name in ("mean_N", "motion_NN", "basis_NN", "key_basis_NN", "tables_CN", "frequencies_TS", "activities_CC"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    for field in dataclasses.fields(first):
+        np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name))
+
+
+def test_a_finer_scale_takes_more_bits() -> None:
+    learned = learn_priors(tracks(12, seed=0), PriorsConfig(num_activities=3, num_tables=8, rounds=1))
+    grids = [to_grid(track) for track in tracks(4, seed=1)]
+    bits = [coded_bits(run_loop(grids, learned, scale), learned, scale) for scale in (FINE, USUAL, COARSE)]
+    assert bits[0] > 1.15 * bits[1] > 1.3 * bits[2]
+
+
+def test_a_lively_clip_does_not_rule_the_motion_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    # One clip that jumps about, far beyond how the others move, which go on as they went.
+    rng = np.random.default_rng(5)
+    glide_F = 0.002 * np.arange(60)
+    found = []
+    for sway_F in [glide_F] * 12 + [rng.normal(0, 0.03, 60)]:
+        values_FK3 = np.full((60, 20, 3), 0.1) + rng.normal(0, 0.0002, (60, 20, 3))
+        values_FK3[..., 0] += sway_F[:, None]
+        found.append(values_FK3.astype(np.float32))
+
+    def goes_on() -> float:
+        learned = learn_priors(found, PriorsConfig(num_activities=2, num_tables=4))
+        along = np.tile([1.0, 0.0, 0.0], 20)
+        return float(along @ learned.motion_NN @ along) / 20 / (1 << MOTION_BITS)
+
+    assert goes_on() > 0.2
+    monkeypatch.setattr("training.priors.REWEIGHINGS", 1)  # frames weigh alike
+    assert goes_on() < 0
 
 
 @given(st.lists(st.floats(1e-9, 1.0), min_size=2, max_size=16))
