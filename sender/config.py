@@ -81,6 +81,9 @@ class CodingConfig:
     frames_per_packet: Annotated[int, _shown("N", "1, and up to 3 on a link too thin for it")] = 0
     """Pictures that share a packet, 1 to 4: fewer headers, and 40 ms more delay for each at 25 a second. Those on the
     way to the next are interpolated."""
+    step: Literal["auto", "fine", "usual", "coarse"] = "auto"
+    """Step of the quantiser: finer ones take more bits for a better picture. Auto is usual, and coarse on a link so
+    thin that pictures would be left out."""
     sources: Annotated[Path | None, _shown("FOLDER", "none")] = None
     """The receiver's own reference images (the folder of its --sources), to align keypoints to those that it names."""
     align: Literal["auto", "on", "off"] = "auto"

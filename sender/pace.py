@@ -1,17 +1,21 @@
-"""Before stage 1: how many pictures a second are worth their headers, and how many share a packet.
+"""Before stage 1: how many pictures a second are worth their headers, how many share a packet, and how fine they are.
 
     Pace.admit -> coded or left out; Pace.note_mode: as keypoints, or as conventional video
-    Pace.frames_per_packet -> plug-in
+    Pace.frames_per_packet, Pace.step -> plug-in
 
 A packet costs 68 bytes of headers whatever is in it, and the keypoints in it cost fewer. So the rate of packets is the
 rate of the call, and the lever for every limit: the user's, and the peer's when the link is congested. First pictures
-share packets, which costs delay but no movement; then there are fewer of them.
+share packets, which costs delay but no movement; then they are told in a coarser step of the quantiser; then there are
+fewer of them.
 """
 
 from __future__ import annotations
 
 import math
 import threading
+from typing import Literal
+
+from codec.config import Step
 
 HEADER_BYTES = 68
 """IPv4 20, UDP 8, RTP 12, header extensions 12, SRTP authentication tag 16."""
@@ -28,6 +32,9 @@ SLOWEST_FPS = 5.0
 MOST_SHARED = 3
 """Pictures that share a packet on a thin link, at most: 80 ms more delay at 25 a second."""
 
+FINER_AGAIN = 0.8
+"""Of the time from packet to packet at which the step became coarse."""
+
 USUAL_FPS = 30.0
 """Of a camera whose pictures are not limited."""
 
@@ -43,12 +50,21 @@ class Pace:
         fps: most pictures a second; 0 for no limit.
         max_wire_bps: most bits a second with headers; 0 for no limit.
         frames_per_packet: pictures that share a packet; 0 lets the limits decide.
+        step: of the quantiser; auto lets the limits decide.
     """
 
-    def __init__(self, fps: float = 0.0, max_wire_bps: float = 0.0, frames_per_packet: int = 0) -> None:
+    def __init__(
+        self,
+        fps: float = 0.0,
+        max_wire_bps: float = 0.0,
+        frames_per_packet: int = 0,
+        step: Step | Literal["auto"] = "auto",
+    ) -> None:
         self._least_interval_s = 1 / fps if fps > 0 else 0.0
         self._max_wire_bps = max_wire_bps
         self._fixed_shared = frames_per_packet
+        self._fixed_step = step
+        self._is_coarse = False
         self._lock = threading.Lock()
         self._payload_bytes = 20.0
         self._peer_bps = 0.0
@@ -79,6 +95,22 @@ class Pace:
         with self._lock:
             return self._shared()
 
+    @property
+    def step(self) -> Step:
+        """Step of the quantiser, now: coarse where as many share a packet as may, and some would still be left out."""
+        if self._fixed_step != "auto":
+            return self._fixed_step
+        with self._lock:
+            shared = self._shared()
+            is_all_shared = bool(self._fixed_shared) or shared == MOST_SHARED
+            slowness = self._packet_interval_s() / (shared * self._wanted_s)
+            self._is_coarse = is_all_shared and slowness > (FINER_AGAIN if self._is_coarse else 1.0)
+            return "coarse" if self._is_coarse else "usual"
+
+    @property
+    def _wanted_s(self) -> float:
+        return self._least_interval_s or 1 / USUAL_FPS
+
     def _packet_interval_s(self) -> float:
         packet_bits = 8 * (self._payload_bytes + HEADER_BYTES)
         interval_s = 0.0
@@ -91,9 +123,8 @@ class Pace:
     def _shared(self) -> int:
         if self._fixed_shared:
             return self._fixed_shared
-        wanted_s = self._least_interval_s or 1 / USUAL_FPS
         # A rate that is lower by a fifth is no reason to wait for another picture.
-        return min(MOST_SHARED, max(1, math.ceil(self._packet_interval_s() / wanted_s - 0.25)))
+        return min(MOST_SHARED, max(1, math.ceil(self._packet_interval_s() / self._wanted_s - 0.25)))
 
     def note_mode(self, *, is_video: bool) -> None:
         """Take into account whether pictures go as conventional video."""

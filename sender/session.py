@@ -63,7 +63,7 @@ class Session:
         if config.output.report is not None:
             check_folder(config.output.report)
         coding = config.coding
-        self._pace = Pace(coding.fps, coding.max_kbps * 1000, coding.frames_per_packet)
+        self._pace = Pace(coding.fps, coding.max_kbps * 1000, coding.frames_per_packet, coding.step)
         self._stop = asyncio.Event()
         self._call: Call | None = None
         self._dump = None if config.output.dump is None else FrameDump(config.output.dump)
@@ -91,6 +91,7 @@ class Session:
             pictures="deferred",
             repeats=self._config.coding.repeats,
             frames_per_packet=lambda: self._pace.frames_per_packet,
+            step=lambda: self._pace.step,
             align=self._config.coding.align,
             header_extensions=self._config.coding.header_extensions,
             rest_fps=self._config.coding.rest_fps,

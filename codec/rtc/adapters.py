@@ -26,7 +26,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from codec.bitstream.fields import NUM_NUMBERS
-from codec.config import CLOCK_RATE_HZ
+from codec.config import CLOCK_RATE_HZ, STEPS
 from codec.decoder import Decoder
 from codec.encoder import Encoder
 from codec.errors import BitstreamError, ConfigError, MissingBaseError
@@ -217,6 +217,7 @@ class EncoderAdapter(RtpEncoder):
             return [], timestamp
         self._last_timestamp = timestamp
         self._encoder.writer.frames_per_packet = self._plugin.choose_frames_per_packet()
+        self._encoder.writer.scale = STEPS.index(self._plugin.choose_step())
         written = self._encoder.write(
             told.keypoints, told.reference, force_keyframe=must_stand_alone, base_number=self._acknowledged
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from codec.config import WIRE_VERSION
+from codec.config import WIRE_VERSION, Step
 from codec.frames import Rgb
 from codec.references import ReferenceSet
 from codec.rtc.sdp import Fmtp
@@ -43,6 +43,8 @@ class Plugin:
         repeats: frames before it that each message sends once more: so many lost packets in a row cost nothing.
         frames_per_packet: pictures that share a packet: fewer headers, more delay; or what tells it before each picture
             (called in a worker thread).
+        step: of the quantiser: "fine" takes a third more bits for a better picture, "coarse" a quarter fewer for a
+            worse one; or what tells it before each picture (called in a worker thread).
         header_extensions: whether packets carry what is negotiated beside them (send time and more, 12 bytes); the
             peer's estimate of the bandwidth is coarser without.
         rest_fps: least pictures a second of a face that keeps still; 0 sends every picture.
@@ -68,6 +70,7 @@ class Plugin:
         references: ReferenceSet | Sequence[Rgb] = (),
         repeats: int = 2,
         frames_per_packet: int | Callable[[], int] = 1,
+        step: Step | Callable[[], Step] = "usual",
         header_extensions: bool = True,
         align: Literal["auto", "on", "off"] = "auto",
         conceal: bool = True,
@@ -81,6 +84,7 @@ class Plugin:
         self.pictures = pictures
         self.repeats = repeats
         self.choose_frames_per_packet = frames_per_packet if callable(frames_per_packet) else lambda: frames_per_packet
+        self.choose_step: Callable[[], Step] = step if callable(step) else lambda: step
         self.header_extensions = header_extensions
         self.align = align
         self.conceal = conceal

@@ -46,6 +46,34 @@ def test_pictures_share_packets_before_there_are_fewer_of_them(max_wire_bps: flo
     assert admitted(pace, 30) == pytest.approx(fps, abs=0.2)
 
 
+@pytest.mark.parametrize(
+    ("max_wire_bps", "frames_per_packet", "step"),
+    [(0, 0, "usual"), (16_000, 0, "usual"), (8_000, 0, "usual"), (4_000, 0, "coarse"), (16_000, 1, "coarse")],
+)
+def test_the_step_is_coarse_before_pictures_are_left_out(
+    max_wire_bps: float, frames_per_packet: int, step: str
+) -> None:
+    pace = Pace(30, max_wire_bps, frames_per_packet)
+    for _ in range(200):
+        pace.note_payload(12)
+    assert pace.step == step
+    assert Pace(30, max_wire_bps, frames_per_packet, "fine").step == "fine"
+
+
+def test_the_step_does_not_flutter() -> None:
+    pace = Pace(30)
+    for kbps, step in (
+        (9.0, "usual"),
+        (7.0, "coarse"),
+        (8.2, "coarse"),
+        (9.4, "coarse"),
+        (11.5, "usual"),
+        (8.9, "usual"),
+    ):
+        pace.note_peer_bitrate(round(1000 * kbps))
+        assert pace.step == step, kbps
+
+
 def test_the_peers_alarm_slows_the_pictures_to_a_floor() -> None:
     pace = Pace(30, frames_per_packet=1)
     for _ in range(200):
