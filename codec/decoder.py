@@ -54,7 +54,7 @@ class Decoder:
         self._num_references = len(self._pictures.entries)
 
     def parse(self, payload: bytes) -> CodedFrame:
-        """Read the newest frame of one message.
+        """Read the newest frame of one message, the one after that which was given before; see ``parse_all``.
 
         Raises:
             CodecError: it cannot be decoded; see the tree in ``codec.errors``.
@@ -63,6 +63,11 @@ class Decoder:
 
     def parse_all(self, payload: bytes, packets_since_last: int = 1) -> list[CodedFrame]:
         """Read all frames of one message that did not come before; see ``StreamReader.read_all``.
+
+        Args:
+            payload: of one packet.
+            packets_since_last: 1, and one more for each packet in between that was lost: messages mostly do not tell
+                their number.
 
         Raises:
             CodecError: it cannot be decoded; see the tree in ``codec.errors``.
