@@ -332,8 +332,8 @@ def test_the_step_may_change_in_a_call(tiny_model: Model) -> None:
 def test_a_frame_that_does_not_come_is_guessed_for_its_time(tiny_model: Model) -> None:
     plugin = Plugin(tiny_model, pictures="deferred")
     sender, receiver = EncoderAdapter(plugin), Receiver(plugin)
-    for index in range(3):
-        [payload], timestamp = sender.encode(frame_of(np.roll(noise(64, 64), index, axis=0), pts=index))
+    coded = [sender.encode(frame_of(np.roll(noise(64, 64), index, axis=0), pts=index)) for index in range(3)]
+    for [payload], timestamp in coded:  # together, however long the network took
         receiver.feed(payload, timestamp)
     guesses = [receiver.guesses.get(timeout=TIMEOUT_S) for _ in range(3)]
     assert [(guess.coded.number, guess.pts) for guess in guesses] == [(3, 9000), (4, 12000), (5, 15000)]
