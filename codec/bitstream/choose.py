@@ -70,7 +70,7 @@ def choose_frame(
     """
     expected = expect(base, distance, priors)
     code = frame_choices(grid_N, expected, priors, reference=reference, scale=scale, trades=(trade,))[0].code
-    return code, reconstruct(code, expected, priors)
+    return code, reconstruct(code, expected, distance, priors)
 
 
 def choose_keyframe(

@@ -79,17 +79,20 @@ def expect(state: FrameState, distance: int, priors: Priors) -> FrameState:
     return FrameState(values_N, motion_N, state.activity, state.reference, state.scale)
 
 
-def reconstruct(code: FrameCode, expected: FrameState, priors: Priors) -> FrameState:
+def reconstruct(code: FrameCode, expected: FrameState, distance: int, priors: Priors) -> FrameState:
     """Return the state after a predicted frame.
+
+    What was not expected came about over all frames since the base, so that each has its share of it in its motion.
 
     Args:
         code: of the frame.
         expected: of the frame.
+        distance: frames since the state that it is predicted from.
         priors: of both ends.
     """
     values_N = _plus(expected.values_N, priors.basis_NN, code, priors)
-    # What was expected had the old motion in it; the frame before is where that began.
-    motion_N = np.clip(values_N - expected.values_N + expected.motion_N, -MAX_MOTION, MAX_MOTION)
+    unexpected_N = (values_N - expected.values_N + (distance >> 1)) // distance
+    motion_N = np.clip(expected.motion_N + unexpected_N, -MAX_MOTION, MAX_MOTION)
     return FrameState(values_N, motion_N.astype(np.int32), code.activity, code.reference, code.scale)
 
 

@@ -324,23 +324,28 @@ class StreamWriter:
 
         Its bits come once more in each message that repeats it, where they share the bytes with others'.
         """
-        expected, reference, scale = mean_state(self._priors), frame.reference, frame.scale
+        reference, scale, copies = frame.reference, frame.scale, 1 + self._repeats
         if frame.is_keyframe:
+            expected, distance = mean_state(self._priors), 0
             choices = keyframe_choices(frame.grid_N, self._priors, reference=reference, scale=scale)
         else:
             before = next(sent for sent in self._sent[-2::-1] if sent.state is not None)
-            expected = expect(before.known, (frame.number - before.number) % NUM_NUMBERS, self._priors)
+            distance = (frame.number - before.number) % NUM_NUMBERS
+            expected = expect(before.known, distance, self._priors)
             choices = frame_choices(frame.grid_N, expected, self._priors, reference=reference, scale=scale)
         coded = [writer.bytes_with(choice.code) for choice in choices]
-        copies = 1 + self._repeats
         costs = [
             choice.error + TRADE * (8 * len(data) + self._repeats * choice.bits) / copies
             for choice, data in zip(choices, coded, strict=True)
         ]
         best = min(range(len(costs)), key=costs.__getitem__)
-        code = choices[best].code
-        state = reconstruct_key(code, self._priors) if code.is_keyframe else reconstruct(code, expected, self._priors)
-        return _payload(coded[best]), dataclasses.replace(frame, code=code, state=state)
+        state = self._state_after(choices[best].code, expected, distance)
+        return _payload(coded[best]), dataclasses.replace(frame, code=choices[best].code, state=state)
+
+    def _state_after(self, code: FrameCode, expected: FrameState, distance: int) -> FrameState:
+        if code.is_keyframe:
+            return reconstruct_key(code, self._priors)
+        return reconstruct(code, expected, distance, self._priors)
 
     def _is_chain(self, count: int) -> bool:
         """Return whether the newest frames can be told as they were coded: from a keyframe, or a frame before them."""
@@ -530,8 +535,8 @@ class StreamReader:
             if code.is_keyframe:
                 state = reconstruct_key(code, self._priors)
             else:
-                expected = expect(state, (number - base_number) % NUM_NUMBERS, self._priors)
-                state = reconstruct(code, expected, self._priors)
+                distance = (number - base_number) % NUM_NUMBERS
+                state = reconstruct(code, expect(state, distance, self._priors), distance, self._priors)
             states.append((number, state))
             base_number = number
         return states

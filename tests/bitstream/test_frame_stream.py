@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codec import load_model
 from codec.bitstream.choose import choose_frame, choose_keyframe
 from codec.bitstream.entropy import SymbolWriter
 from codec.bitstream.fields import WINDOW
@@ -24,7 +25,7 @@ from codec.bitstream.group import (
 )
 from codec.bitstream.predict import FrameCode, mean_state
 from codec.bitstream.priors import COARSE, FINE, USUAL, Priors, generic_priors
-from codec.bitstream.quantise import check_values, to_grid
+from codec.bitstream.quantise import check_values, dequantise, from_grid, to_grid
 from codec.bitstream.stream import MAX_FRAME_BYTES, MAX_LOST_PACKETS, StreamReader, StreamWriter, stream_identity
 from codec.config import CodecConfig
 from codec.errors import BitstreamError, CodecError, ConfigError, MissingBaseError, ModelMismatchError
@@ -425,6 +426,25 @@ def test_the_scale_may_change_from_frame_to_frame(walk: Walk) -> None:
     for scale in (-1, 3):
         with pytest.raises(ConfigError, match=rf"scale is {scale}; it must lie in \[0, 2\]"):
             writer.scale = scale
+
+
+@pytest.mark.parametrize("frames_per_packet", [1, 2, 3, 4])
+def test_a_jump_does_not_echo(frames_per_packet: int) -> None:
+    # A face that jumps and rests: were all of the jump taken for the motion of one frame, each packet would overshoot
+    # the other way, by more than the one before.
+    priors = load_model().priors
+    writer = StreamWriter(CONFIG, MODEL_SHA256, priors, frames_per_packet=frames_per_packet)
+    reader = StreamReader(CONFIG, MODEL_SHA256, priors)
+    rest = dequantise(from_grid(priors.mean_N, CONFIG), CONFIG)
+    moved = Keypoints(rest.locations_BKC + 0.05, rest.strengths_BK)
+    sizes = []
+    for index in range(40 * frames_per_packet):
+        encoded = writer.write(rest if index <= 4 * frames_per_packet else moved)
+        if encoded.payload:
+            assert_same(reader.read(encoded.payload), encoded)
+            sizes.append(len(encoded.payload))
+    assert max(sizes[5:8]) > 10
+    assert max(sizes[20:]) < 4
 
 
 def test_whole_bytes_are_filled(walk: Walk) -> None:

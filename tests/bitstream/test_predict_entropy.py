@@ -99,7 +99,7 @@ def test_what_is_expected_stays_on_the_grid(priors: Priors) -> None:
         coefficients = np.full(60, MAX_COEFFICIENT * sign, dtype=np.int32)
         for scale in (FINE, USUAL, COARSE):
             code = FrameCode(coefficients, 3, scale=scale)
-            assert reconstruct(code, expected, priors).values_N.tolist() == [corner] * 60
+            assert reconstruct(code, expected, 1, priors).values_N.tolist() == [corner] * 60
 
 
 @pytest.mark.parametrize(("scale", "share"), [(FINE, 43 / 64), (USUAL, 1), (COARSE, 1.5)])
