@@ -130,4 +130,6 @@ def sizes(track: Track, model: Model, dictionary: zstandard.ZstdCompressionDict)
         "ours, two repeated": ours(track, model, repeats=2),
         "ours, two frames a message": ours(track, model, frames_per_packet=2),
         "ours, three frames a message": ours(track, model, frames_per_packet=3),
+        "ours, fine, two frames a message": ours(track, model, frames_per_packet=2, scale=FINE),
+        "ours, fine, three frames a message": ours(track, model, frames_per_packet=3, scale=FINE),
     }

@@ -54,10 +54,10 @@ MAX_LOST_PACKETS = 15
 REST = 2.0
 """Steps of the quantiser that a face at rest may be off by, in each coefficient: in the five stillest of sixteen clips
 37 to 88% of the frames are within two steps of the one before, and 7 to 36% within one."""
-NEAR = 16.0
-"""Squared distance, in steps of the quantiser, that interpolated frames may be off what was detected, on average. Coded
-ones are off by 6; at this one the squared error of all frames is 14% less than that of as many bytes in a coarser step
-(validation clips of news readers, two frames a message; with three 10%)."""
+NEAR = 25.0
+"""Squared distance, in usual steps of the quantiser, that interpolated frames may be off what was detected, on average.
+Coded ones are off by 6; on validation clips pictures at 16 and at 25 are as good, at 50 they are not
+(docs/training-log.md)."""
 _HALF = 1 << NUMBER_BITS >> 1
 
 
@@ -286,10 +286,10 @@ class StreamWriter:
         return run
 
     def _error(self, frame: _Sent, base_number: int, base: FrameState, distance: int, coded: FrameState) -> float:
-        """Return how far a frame between two that are coded is from the line between them, in squared steps."""
+        """Return how far a frame between two that are coded is from the line between them, in squared usual steps."""
         index = (frame.number - base_number) % NUM_NUMBERS
         error_N = frame.grid_N - interpolate(base.values_N, coded.values_N, index, distance)
-        return float(np.square(self._priors.analysis_NN @ error_N / self._priors.steps_Q[frame.scale]).sum())
+        return float(np.square(self._priors.analysis_NN @ error_N).sum())
 
     def _chained(self) -> bytes:
         """Return the message of the newest frames as they were coded, each from the one before; keep their states.

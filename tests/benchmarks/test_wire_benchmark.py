@@ -45,6 +45,8 @@ def test_designs_have_the_sizes_of_their_formats(track: Track, tiny_model: Model
     assert set(found["32-bit floats"]) == {240}
     assert set(found["packed bits"]) == {58}
     shared = {2: found.pop("ours, two frames a message"), 3: found.pop("ours, three frames a message")}
+    for name in ("ours, fine, two frames a message", "ours, fine, three frames a message"):
+        assert len(found.pop(name)) > len(track) - 3
     assert all(len(each) == len(track) for each in found.values())
     assert sum(found["ours, coarse"]) < sum(found["ours"]) < sum(found["ours, fine"])
     assert sum(found["ours"]) < sum(ours(track, tiny_model, repeats=2))
