@@ -51,7 +51,8 @@ def draw_quality(axes: Axes, quality: dict[str, Any]) -> None:
     bars = axes.barh(names, changes, color=[OURS if "coded" in name else OTHERS for name in names])
     axes.bar_label(bars, fmt=" %+.2f")
     axes.axvline(1, color=GOAL, linewidth=1)
-    axes.margins(x=0.15)
+    axes.set_xscale("symlog", linthresh=1)
+    axes.margins(x=0.1)
     axes.set_xlabel("LPIPS against keypoints that are not rounded, %")
 
 

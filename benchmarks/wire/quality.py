@@ -17,6 +17,7 @@ from codec import Decoder, Model
 from codec.bitstream.priors import USUAL, Priors
 from codec.bitstream.quantise import dequantise
 from codec.bitstream.stream import StreamReader, StreamWriter
+from codec.config import STEPS
 from codec.frames import image_from_rgb, rgb_from_image
 from training.evaluate.clips import Clip, reference_positions
 from training.evaluate.metrics.lpips import Lpips
@@ -25,7 +26,7 @@ from training.tracks import Track, Values
 
 NUM_REFERENCES = 3
 SHARED = (2, 3)
-STEPS = (0.5, 2.0)
+FACTORS = (0.5, 2.0)
 ROUNDINGS = ((10, 8), (9, 5), (8, 5), (7, 5), (9, 3))
 
 
@@ -88,17 +89,12 @@ def variants(track: Track, model: Model) -> Iterator[tuple[str, Track]]:
             f"{location_bits} and {strength_bits} bits",
             dataclasses.replace(track, values_FK3=rounded(values_FK3, location_bits, strength_bits)),
         )
-    for scale, share in enumerate(model.priors.steps_Q):
-        for count in (1, *SHARED):
-            yield coded_name(float(share), count), received(track, model, model.priors, count, scale)
-    for factor in STEPS:
-        yield coded_name(factor, 1), received(track, model, at_step(model.priors, factor))
-
-
-def coded_name(step: float, frames_per_packet: int) -> str:
-    """Return what a way to code is called in the results."""
-    shared = f", {frames_per_packet} frames a message" if frames_per_packet > 1 else ""
-    return f"coded, {step:g} of the step{shared}"
+    for scale, name in enumerate(STEPS):
+        yield f"coded, {name}", received(track, model, model.priors, 1, scale)
+        for count in SHARED:
+            yield f"coded, {name}, {count} frames a message", received(track, model, model.priors, count, scale)
+    for factor in FACTORS:
+        yield f"coded, {factor:g} of the step", received(track, model, at_step(model.priors, factor))
 
 
 def qualities(
