@@ -70,6 +70,7 @@ class Pace:
         self._peer_bps = 0.0
         self._is_video = False
         self._due_s: float | None = None
+        self._choose_step()
 
     def admit(self, time_s: float) -> bool:
         """Return whether the picture of this moment, seconds on any steady clock, is to be coded."""
@@ -101,11 +102,13 @@ class Pace:
         if self._fixed_step != "auto":
             return self._fixed_step
         with self._lock:
-            shared = self._shared()
-            is_all_shared = bool(self._fixed_shared) or shared == MOST_SHARED
-            slowness = self._packet_interval_s() / (shared * self._wanted_s)
-            self._is_coarse = is_all_shared and slowness > (FINER_AGAIN if self._is_coarse else 1.0)
             return "coarse" if self._is_coarse else "usual"
+
+    def _choose_step(self) -> None:
+        shared = self._shared()
+        is_all_shared = bool(self._fixed_shared) or shared == MOST_SHARED
+        slowness = self._packet_interval_s() / (shared * self._wanted_s)
+        self._is_coarse = is_all_shared and slowness > (FINER_AGAIN if self._is_coarse else 1.0)
 
     @property
     def _wanted_s(self) -> float:
@@ -135,8 +138,10 @@ class Pace:
         """Take the size of a packet's pictures into account."""
         with self._lock:
             self._payload_bytes += 0.05 * (size_bytes - self._payload_bytes)
+            self._choose_step()
 
     def note_peer_bitrate(self, bitrate_bps: int) -> None:
         """Take the bitrate that the peer asks for into account, headers counted."""
         with self._lock:
             self._peer_bps = float(bitrate_bps)
+            self._choose_step()

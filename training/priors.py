@@ -32,6 +32,7 @@ from codec.bitstream.priors import (
     USUAL,
     Floats,
     Priors,
+    bits_of,
 )
 from codec.structs import Integers
 from training.tracks import Values
@@ -89,6 +90,21 @@ class LoopRecord:
     keyframes: Integers
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Tables:
+    """What codes the coefficients of one scale.
+
+    Attributes:
+        tables_CN: which table codes each coefficient, by activity; the last row is for keyframes.
+        frequencies_TS: of the symbols of each table.
+        activities_CC: of a frame's activity, by that of the frame before.
+    """
+
+    tables_CN: Integers
+    frequencies_TS: Integers
+    activities_CC: Integers
+
+
 def learn_priors(tracks: Sequence[Values], config: PriorsConfig, metric_NN: Floats | None = None) -> Priors:
     """Learn priors.
 
@@ -102,9 +118,10 @@ def learn_priors(tracks: Sequence[Values], config: PriorsConfig, metric_NN: Floa
     priors = _beginning(grids, root_NN, config)
     for index in range(config.rounds):
         record = run_loop(grids, priors)
-        priors = _with_tables(_with_motion(priors, record, root_NN, config), [record] * len(SCALES), config)
+        priors = _with_tables(_with_motion(priors, record, root_NN, config), [tables_of(record, config)] * len(SCALES))
         logger.info("round %d: %.2f of %d coefficients are not 0", index + 1, *_activity(record))
-    return _with_tables(priors, [run_loop(grids, priors, scale) for scale in range(len(SCALES))], config)
+    records = [run_loop(grids, priors, scale) for scale in range(len(SCALES))]
+    return _with_tables(priors, [tables_of(record, config) for record in records])
 
 
 def to_grid(values_FK3: Values) -> Floats:
@@ -200,20 +217,20 @@ def _with_motion(priors: Priors, record: LoopRecord, root_NN: Floats, config: Pr
     return dataclasses.replace(priors, motion_NN=motion_NN, basis_NN=basis_of(unexpected_FN, root_NN, config.step))
 
 
-def _with_tables(priors: Priors, records: Sequence[LoopRecord], config: PriorsConfig) -> Priors:
-    """Return priors with the tables of each scale's record."""
-    tables_QCN, frequencies_QTS, activities_QCC = zip(*[_tables(record, config) for record in records], strict=True)
-    offsets_Q = config.num_tables * np.arange(len(records))
+def _with_tables(priors: Priors, scales: Sequence[Tables]) -> Priors:
+    """Return priors with the tables of each scale, one scale's behind the other's."""
+    offsets_Q = np.cumsum([0, *(len(each.frequencies_TS) for each in scales[:-1])])
+    tables_QCN = np.stack([each.tables_CN + offset for each, offset in zip(scales, offsets_Q, strict=True)])
     return dataclasses.replace(
         priors,
-        tables_QCN=(np.stack(tables_QCN) + offsets_Q[:, None, None]).astype(np.int32),
-        frequencies_TS=np.concatenate(frequencies_QTS),
-        activities_QCC=np.stack(activities_QCC),
+        tables_QCN=tables_QCN.astype(np.int32),
+        frequencies_TS=np.concatenate([each.frequencies_TS for each in scales]),
+        activities_QCC=np.stack([each.activities_CC for each in scales]),
     )
 
 
-def _tables(record: LoopRecord, config: PriorsConfig) -> tuple[Integers, Integers, Integers]:
-    """Return which table codes each coefficient, (C + 1, N), the tables, and the activities' frequencies, (C, C)."""
+def tables_of(record: LoopRecord, config: PriorsConfig) -> Tables:
+    """Fit tables to what a closed loop met."""
     symbols_FN, key_symbols_FN = symbols_of(record.coefficients_FN), symbols_of(record.keyframes)
     ratios = config.seed_ratio ** np.geomspace(1, 60, config.num_tables)
     frequencies_TS = np.stack([laplacian_frequencies(ratio) for ratio in ratios])
@@ -225,13 +242,11 @@ def _tables(record: LoopRecord, config: PriorsConfig) -> tuple[Integers, Integer
             [_histogram(symbols_FN[activity_F == activity]) for activity in range(config.num_activities)]
             + [_histogram(key_symbols_FN)]
         )
-        costs_TS = PRECISION_BITS - np.log2(frequencies_TS)
-        tables_CN = (counts_CNS @ costs_TS.T).argmin(axis=-1)
+        tables_CN = (counts_CNS @ bits_of(frequencies_TS).T).argmin(axis=-1)
         frequencies_TS = _refit(counts_CNS, tables_CN, frequencies_TS)
         activities_CC = _transitions(activity_F, record.starts, config.num_activities)
-        costs_CNS = (PRECISION_BITS - np.log2(frequencies_TS))[tables_CN]
-        activity_F = _cheapest(symbols_FN, record.starts, costs_CNS, PRECISION_BITS - np.log2(activities_CC))
-    return tables_CN.astype(np.int32), frequencies_TS, activities_CC
+        activity_F = _cheapest(symbols_FN, record.starts, bits_of(frequencies_TS)[tables_CN], bits_of(activities_CC))
+    return Tables(tables_CN.astype(np.int32), frequencies_TS, activities_CC)
 
 
 def _histogram(symbols_FN: Integers) -> Floats:

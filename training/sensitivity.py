@@ -51,9 +51,9 @@ class Sensitivity:
 
     @property
     def metric_NN(self) -> Floats:  # noqa: N802
-        """Both together."""
-        mean: Floats = LPIPS_SHARE * self.lpips_NN + (1 - LPIPS_SHARE) * self.pixels_NN
-        return mean
+        """Both, mixed by ``LPIPS_SHARE``."""
+        mixed: Floats = LPIPS_SHARE * self.lpips_NN + (1 - LPIPS_SHARE) * self.pixels_NN
+        return mixed
 
 
 @torch.inference_mode()

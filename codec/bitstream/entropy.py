@@ -19,6 +19,7 @@ from codec.errors import BitstreamError
 
 ESCAPE_LENGTH_BITS = 4
 SMALL_BITS = 100
+"""Symbols are joined to the whole in runs of about so many bits: arithmetic with small integers is faster."""
 
 Row = tuple[list[int], list[int]]
 """Frequencies of a table's symbols, and where each one's range begins."""
@@ -56,7 +57,7 @@ class SymbolWriter:
 
     def integers(self, values: Iterable[int], rows: Iterable[Row]) -> None:
         """Put signed integers, each by its table."""
-        low, width, num_bits = 0, 1, 0  # of some symbols alone: small integers are faster
+        low, width, num_bits = 0, 1, 0  # of a run of symbols alone
         for value, (frequencies, starts) in zip(values, rows, strict=True):
             zigzag = value << 1 if value >= 0 else (-value << 1) - 1
             symbol = zigzag if zigzag < ESCAPE else ESCAPE

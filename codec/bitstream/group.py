@@ -97,7 +97,7 @@ class GroupWriter:
 
     def __init__(self, head: Head, base: FrameState, usual: Counts, priors: Priors) -> None:
         self._priors = priors
-        self._before = _Context(base.activity, base.reference, base.scale)
+        self._before = _Context.of(base)
         self._writer = SymbolWriter()
         _write_head(head, usual, self._writer)
 
@@ -128,6 +128,10 @@ class _Context:
     scale: int
 
     @classmethod
+    def of(cls, base: FrameState) -> _Context:
+        return cls(base.activity, base.reference, base.scale)
+
+    @classmethod
     def after(cls, frame: FrameCode) -> _Context:
         return cls(max(frame.activity, 0), frame.reference, frame.scale)
 
@@ -149,8 +153,7 @@ def _write_head(head: Head, usual: Counts, writer: SymbolWriter) -> None:
         writer.symbol(_KEYFRAME, _REACH_ROW)
         writer.bits(head.number, WHOLE_NUMBER_BITS)
         writer.bits(head.identity, IDENTITY_BITS)
-        writer.bits(usual.fresh - 1, FRESH_BITS)
-        writer.bits(usual.all - 1, COUNT_BITS)
+        _write_counts(usual, writer)
     elif head.is_exact and head.distance == 1:
         writer.symbol(_CHAINED, _REACH_ROW)
         writer.symbol(_EXPECTED if head.number is None else _TOLD, _NUMBER_ROW)
@@ -168,8 +171,7 @@ def _write_pattern(head: Head, usual: Counts, writer: SymbolWriter) -> None:
     counts = Counts(head.num_fresh, len(head.pattern))
     writer.symbol(_USUAL if counts == usual else _UNUSUAL, _COUNTS_ROW)
     if counts != usual:
-        writer.bits(counts.fresh - 1, FRESH_BITS)
-        writer.bits(counts.all - 1, COUNT_BITS)
+        _write_counts(counts, writer)
     for index, kind in enumerate(head.pattern[:-1]):
         writer.symbol(_KINDS.index(kind), _kind_row(counts, index))
 
@@ -182,6 +184,11 @@ def _read_pattern(reader: SymbolReader, usual: Counts) -> tuple[str, int]:
             raise BitstreamError("the usual counts of a message are told the long way")
     kinds = [_KINDS[reader.symbol(_kind_row(counts, index))] for index in range(counts.all - 1)]
     return "".join(kinds) + "c", counts.fresh
+
+
+def _write_counts(counts: Counts, writer: SymbolWriter) -> None:
+    writer.bits(counts.fresh - 1, FRESH_BITS)
+    writer.bits(counts.all - 1, COUNT_BITS)
 
 
 def _read_counts(reader: SymbolReader) -> Counts:
@@ -243,7 +250,7 @@ def read_frames(head: Head, reader: SymbolReader, base: FrameState, priors: Prio
         BitstreamError: not what any encoder writes.
     """
     frames: list[FrameCode | None] = []
-    before = _Context(base.activity, base.reference, base.scale)
+    before = _Context.of(base)
     for index, kind in enumerate(head.pattern):
         if kind == "i":
             frames.append(None)

@@ -170,20 +170,24 @@ class Priors:
     @cached_property
     def costs_QCNS(self) -> Floats:  # noqa: N802
         """Bits of each symbol of each coefficient, by scale and activity."""
-        costs_TS = PRECISION_BITS - np.log2(self.frequencies_TS)
-        costs: Floats = costs_TS[self.tables_QCN]
+        costs: Floats = bits_of(self.frequencies_TS)[self.tables_QCN]
         return costs
 
     @cached_property
     def activity_costs_QCC(self) -> Floats:  # noqa: N802
         """Bits of each activity, by scale and the activity before."""
-        costs: Floats = PRECISION_BITS - np.log2(self.activities_QCC)
-        return costs
+        return bits_of(self.activities_QCC)
 
 
 def _inverse(basis_NN: Integers) -> Floats:
     inverse: Floats = np.linalg.inv(basis_NN / 2.0**BASIS_BITS).astype(np.float64)
     return inverse
+
+
+def bits_of(frequencies: Integers) -> Floats:
+    """Return what symbols of these frequencies cost an ideal coder."""
+    bits: Floats = PRECISION_BITS - np.log2(frequencies)
+    return bits
 
 
 def frequencies_and_starts(row: list[int]) -> tuple[list[int], list[int]]:

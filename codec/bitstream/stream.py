@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codec.bitstream.choose import TRADE, choose_frame, choose_keyframe, frame_choices, keyframe_choices
+from codec.bitstream.choose import TRADE, choose_frame, frame_choices, keyframe_choices
 from codec.bitstream.fields import IDENTITY_BITS, MAX_GROUP, NUM_NUMBERS, WINDOW
 from codec.bitstream.group import (
     MAX_FRESH,
@@ -69,13 +69,16 @@ class _Sent:
     grid_N: Floats
     reference: int
     scale: int
+    is_keyframe: bool
     code: FrameCode | None = None
     state: FrameState | None = None
     is_chained: bool = True
 
     @property
-    def is_keyframe(self) -> bool:
-        return self.code is not None and self.code.is_keyframe
+    def coded(self) -> FrameCode:
+        """The code of a frame that is coded."""
+        assert self.code is not None
+        return self.code
 
     @property
     def known(self) -> FrameState:
@@ -219,20 +222,19 @@ class StreamWriter:
             raise ConfigError(f"reference is {reference}; it must be a tag in [0, {(1 << TAG_BITS) - 1}]")
         if base_number is not None and not self.holds(base_number):
             raise ConfigError(f"base_number is {base_number}; it must be one of the last {WINDOW} frames' numbers")
-        frame = _Sent(self._next_number, to_grid(keypoints, self._config), reference, self._scale)
-        self._next_number = (frame.number + 1) % NUM_NUMBERS
         is_keyframe = force_keyframe or not self._sent
+        frame = _Sent(self._next_number, to_grid(keypoints, self._config), reference, self._scale, is_keyframe)
+        self._next_number = (frame.number + 1) % NUM_NUMBERS
         if is_keyframe:
             self._sent.clear()
             self._fresh_counts.clear()
             self._num_waiting, base_number = 0, None
         self._num_waiting += 1
-        waits = self._num_waiting < self._frames_per_packet and not is_keyframe
         payload = b""
-        if waits:
+        if self._num_waiting < self._frames_per_packet and not is_keyframe:
             self._remember(self._coded(frame, self._sent[-1].known, 1))
         else:
-            self._remember(self._keyframe(frame) if is_keyframe else frame)
+            self._remember(frame)
             payload = self._chained() if base_number is None else self._anchored(base_number)
             if not is_keyframe:
                 self._fresh_counts.append(self._num_waiting)
@@ -259,10 +261,6 @@ class StreamWriter:
 
     def _remember(self, frame: _Sent) -> None:
         self._sent = [*self._sent, frame][-(MAX_GROUP + 1) :]
-
-    def _keyframe(self, frame: _Sent) -> _Sent:
-        code, state = choose_keyframe(frame.grid_N, self._priors, reference=frame.reference, scale=frame.scale)
-        return dataclasses.replace(frame, code=code, state=state)
 
     def _coded(self, frame: _Sent, base: FrameState, distance: int) -> _Sent:
         code, state = choose_frame(
@@ -312,11 +310,11 @@ class StreamWriter:
 
     def _exact(self, count: int) -> tuple[bytes, _Sent]:
         """Return the message of the newest frames, and the newest as it is coded in it."""
-        group, base = self._sent[-count:], mean_state(self._priors)
-        has_keyframe = group[0].is_keyframe
-        if not has_keyframe:
-            base = self._sent[-count - 1].known
-        writer = self._writer(group, base, 0 if has_keyframe else 1, is_exact=True)
+        group = self._sent[-count:]
+        if group[0].is_keyframe:
+            writer = self._writer(group, mean_state(self._priors), 0, is_exact=True)
+        else:
+            writer = self._writer(group, self._sent[-count - 1].known, 1, is_exact=True)
         return self._fill(group[-1], writer)
 
     def _fill(self, frame: _Sent, writer: GroupWriter) -> tuple[bytes, _Sent]:
@@ -366,18 +364,13 @@ class StreamWriter:
         while True:
             group = self._run(frames, base_number, base)
             distance = (group[0].number - base_number) % NUM_NUMBERS
-            payload = self._anew(group, base, distance)
+            payload = _payload(self._writer(group, base, distance, is_exact=False).bytes_with(group[-1].coded))
             if len(payload) <= MAX_FRAME_BYTES or len(frames) <= self._num_waiting:
                 break
             frames = frames[1:]
         self._sent[-1] = dataclasses.replace(group[-1], is_chained=False)
         self._window.add(group[-1].number, group[-1].known)
         return payload
-
-    def _anew(self, group: list[_Sent], base: FrameState, distance: int) -> bytes:
-        newest = group[-1].code
-        assert newest is not None
-        return _payload(self._writer(group, base, distance, is_exact=False).bytes_with(newest))
 
     def _writer(self, group: list[_Sent], base: FrameState, distance: int, *, is_exact: bool) -> GroupWriter:
         """Return what has written all of a message but its newest frame."""
