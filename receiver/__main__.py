@@ -129,7 +129,7 @@ async def _stopped_by_signals(stop: asyncio.Event) -> AsyncIterator[None]:
 
     def leave_to_python() -> None:
         for number in numbers:
-            with contextlib.suppress(NotImplementedError):  # Windows: none was added
+            with contextlib.suppress(NotImplementedError):  # asyncio has no signal handlers on Windows: none was added
                 loop.remove_signal_handler(number)
 
     def on_signal() -> None:
@@ -137,7 +137,7 @@ async def _stopped_by_signals(stop: asyncio.Event) -> AsyncIterator[None]:
         leave_to_python()
 
     for number in numbers:
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the program at once
+        with contextlib.suppress(NotImplementedError):  # as above: there Ctrl-C stays Python's, a KeyboardInterrupt
             loop.add_signal_handler(number, on_signal)
     try:
         yield

@@ -68,7 +68,9 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
         stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # Windows, or not the main thread
+        # asyncio has no signal handlers on Windows, and in another thread than the main one refuses them (ValueError or
+        # RuntimeError, by the loop): Ctrl-C then stays Python's, a KeyboardInterrupt.
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
             loop.add_signal_handler(number, on_signal, number)
 
 

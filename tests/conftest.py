@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import re
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -152,5 +153,7 @@ OpenPage = Callable[[Path], AbstractAsyncContextManager[Page]]
 
 @pytest.fixture(scope="session")
 def open_page() -> OpenPage:
-    """Give what runs Chromium; a test that takes it is skipped by its own mark where there is none."""
+    """Give what runs Chromium, where that is installed (Debian: apt install chromium)."""
+    if shutil.which(CHROMIUM) is None:
+        pytest.skip(f"{CHROMIUM} is not installed; it is a program of the system, which no Python package brings")
     return chromium_page

@@ -299,7 +299,10 @@ def test_a_failing_detector_is_heard() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHIP.is_dir(), reason="the shipped clips are not beside the repository")
+@pytest.mark.skipif(
+    not SHIP.is_dir(),
+    reason="needs the whole webcam pictures of ../shared/data/ship; this repository ships a square cut from one",
+)
 @pytest.mark.parametrize(("name", "most_moves"), [("webcam_man.mp4", 12), ("webcam_expressions.mp4", 12)])
 def test_a_real_face_stays_in_a_steady_square(detector: FaceDetector, name: str, most_moves: int) -> None:
     tracker = FaceTracker(detector, background=False, interval_s=0.6)

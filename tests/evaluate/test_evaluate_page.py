@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,7 +131,6 @@ def test_shares_are_mixed_as_sharply_as_pixels() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not on this machine")
 async def test_the_page_plays_from_a_file(
     result: dict[str, Any], config: RateDistortionConfig, open_page: OpenPage, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +17,7 @@ if TYPE_CHECKING:
     from tests.conftest import OpenPage
     from tests.receiver.conftest import MakePeer, StartReceiver
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not on this machine"),
-]
+pytestmark = pytest.mark.slow
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 

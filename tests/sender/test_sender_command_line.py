@@ -108,7 +108,9 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows cannot send one process SIGINT: Ctrl-C there goes to a whole console"
+)
 def test_ctrl_c_ends_the_program_in_an_orderly_way(tiny_weights: Path) -> None:
     """A listening socket that never answers keeps the sender calling until it is interrupted."""
     with socket.create_server(("127.0.0.1", 0)) as server:

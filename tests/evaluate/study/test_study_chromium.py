@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +14,7 @@ from training.evaluate.study.__main__ import main
 if TYPE_CHECKING:
     from tests.conftest import OpenPage
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not on this machine"),
-]
+pytestmark = pytest.mark.slow
 
 MakeStudy = Callable[..., Path]
 READY = "!document.getElementById('choose-left').disabled"
