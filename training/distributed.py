@@ -8,6 +8,8 @@ means the same on one GPU and on eight.
 
 from __future__ import annotations
 
+import gc
+import importlib
 import logging
 import os
 from collections.abc import Iterator
@@ -95,8 +97,13 @@ def join(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
             raise TrainingError(f"process {local_rank} has no GPU: there are {torch.cuda.device_count()}")
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
+    # Functions of this module have the group of their import's time as a default, which keeps it for ever.
+    importlib.import_module("torch.distributed.nn")
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size()), device
     finally:
+        # The group ends its threads when nobody holds it. A thread that outlives the interpreter, and has yet to let go
+        # of the last tensor it reduced, ends the process by std::terminate.
+        gc.collect()
         distributed.destroy_process_group()

@@ -20,6 +20,7 @@ Train = Callable[[TrainConfig, RunConfig], list[dict[str, float]]]
 
 PROCESS = """
 import pickle, sys
+from pathlib import Path
 import torch
 from training.distributed import join
 from training.trainer import Trainer
@@ -29,6 +30,8 @@ config, run = pickle.load(open(sys.argv[1], "rb"))
 with join(torch.device("cpu")) as (processes, device):
     assert processes.count == 2
     Trainer(config, run, device, processes).run()
+threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+assert not any("gloo" in thread for thread in threads), threads
 """
 
 
