@@ -21,7 +21,7 @@ from rich.progress import Progress
 from benchmarks.wire.designs import sizes, train_dictionary
 from benchmarks.wire.levers import LEVERS, levers_table
 from benchmarks.wire.loss import CONDITIONS, loss_table
-from benchmarks.wire.quality import as_rows, qualities
+from benchmarks.wire.quality import means_of, qualities
 from codec import load_model
 from codec.errors import WarpcallError
 from training.evaluate.clips import find_clips, read_clip
@@ -92,30 +92,22 @@ def measure_designs(config: WireConfig) -> dict[str, Any]:
 
 
 def measure_quality(config: WireConfig) -> dict[str, Any]:
-    """Return LPIPS and PSNR by step, means over clips, and what each differs from keypoints that were not rounded."""
+    """Return LPIPS, PSNR and bytes by step, and how each differs from keypoints that are not rounded."""
     model = load_model()
     lpips = load_lpips(config.loss_weights, torch.device("cpu"))
     tracks = find_tracks(config.clips, model, 0, config.tracks)
     paths = [path for path in find_clips(config.clips, config.quality_clips) if len(tracks[path.stem]) > 4]
-    rows: dict[str, list[dict[str, float]]] = {}
+    found, num_frames = [], []
     with Progress(disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("pictures", total=None)
         for path in paths:
             clip = read_clip(path, model.config.image_size)
-            found = qualities(
-                clip, tracks[path.stem], model, lpips, config.quality_frames, lambda n: progress.advance(task, n)
+            track = tracks[path.stem]
+            found.append(
+                qualities(clip, track, model, lpips, config.quality_frames, lambda n: progress.advance(task, n))
             )
-            for name, row in as_rows(found).items():
-                rows.setdefault(name, []).append(row)
-    means = {
-        name: {key: float(np.mean([row[key] for row in each])) for key in ("lpips", "psnr_db")}
-        for name, each in rows.items()
-    }
-    base = means["not rounded"]
-    for row in means.values():
-        row["lpips_change_percent"] = 100 * (row["lpips"] / base["lpips"] - 1)
-        row["psnr_change_db"] = row["psnr_db"] - base["psnr_db"]
-    return {"clips": [path.stem for path in paths], "steps": means}
+            num_frames.append(len(track))
+    return {"clips": [path.stem for path in paths], "steps": means_of(found, num_frames)}
 
 
 def measure_calls(config: WireConfig, part: str) -> dict[str, Any]:

@@ -44,16 +44,18 @@ def draw_designs(axes: Axes, designs: dict[str, Any]) -> None:
 
 
 def draw_quality(axes: Axes, quality: dict[str, Any]) -> None:
-    """Draw what each way to round costs in LPIPS."""
-    steps = {name: row for name, row in quality["steps"].items() if name != "not rounded"}
+    """Draw what each way to round costs in LPIPS, and in bytes."""
+    steps = {name: row for name, row in quality["steps"].items() if not name.endswith("not rounded")}
     names = list(steps)[::-1]
     changes = [steps[name]["lpips_change_percent"] for name in names]
     bars = axes.barh(names, changes, color=[OURS if "coded" in name else OTHERS for name in names])
-    axes.bar_label(bars, fmt=" %+.2f")
+    sizes = [f"; {row['bytes_per_frame']:.1f} bytes" if "bytes_per_frame" in row else "" for row in steps.values()][::-1]
+    labels = [f" {change:+.2f}{size}" for change, size in zip(changes, sizes, strict=True)]
+    axes.bar_label(bars, labels)
     axes.axvline(1, color=GOAL, linewidth=1)
     axes.set_xscale("symlog", linthresh=1)
     axes.margins(x=0.1)
-    axes.set_xlabel("LPIPS against keypoints that are not rounded, %")
+    axes.set_xlabel("LPIPS against keypoints that are not rounded, %; bytes a frame")
 
 
 def draw_levers(axes: Axes, levers: dict[str, Any]) -> None:

@@ -1,12 +1,15 @@
 """What each step of the quantiser costs in the picture: LPIPS and PSNR against keypoints that were not rounded.
 
-clip -> keypoints -> rounded or coded -> generator -> LPIPS, PSNR against the clip's own frames
+clip -> keypoints, detected; aligned -> rounded or coded -> generator -> LPIPS, PSNR against the clip's own frames
+
+Keypoints are aligned to the references where nothing else is said; those as detected are there for comparison, with the
+references that are named for the aligned ones.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +25,14 @@ from codec.frames import image_from_rgb, rgb_from_image
 from training.evaluate.clips import Clip, reference_positions
 from training.evaluate.metrics.lpips import Lpips
 from training.evaluate.metrics.pixels import mean_squared_error, psnr_db
-from training.tracks import Track, Values
+from training.tracks import Track, Values, keypoints_of
 
 NUM_REFERENCES = 3
 SHARED = (2, 3)
 FACTORS = (0.5, 2.0)
 ROUNDINGS = ((10, 8), (9, 5), (8, 5), (7, 5), (9, 3))
+ALIGNED, DETECTED = "not rounded", "detected, not rounded"
+"""Exact keypoints, which others are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,13 @@ class Quality:
         lpips: mean.
         psnr_db: mean.
         frames: pictures compared.
+        bytes_per_frame: of the clip's messages, the keyframe included; None where nothing is coded.
     """
 
     lpips: float
     psnr_db: float
     frames: int
+    bytes_per_frame: float | None
 
 
 def rounded(values_FK3: Values, location_bits: int, strength_bits: int) -> Values:
@@ -54,24 +61,28 @@ def rounded(values_FK3: Values, location_bits: int, strength_bits: int) -> Value
     return rounded_FK3
 
 
-def received(track: Track, model: Model, priors: Priors, frames_per_packet: int = 1, scale: int = USUAL) -> Track:
-    """Return a track as the receiver gets it from the shipped encoder.
+def received(
+    track: Track, model: Model, priors: Priors, frames_per_packet: int = 1, scale: int = USUAL
+) -> tuple[Track, float]:
+    """Return a track as the receiver gets it from the shipped encoder, and the bytes a frame that it takes.
 
-    Where frames share messages, last ones that fill none are there as if they did.
+    Where frames share messages, last ones that fill none are there as if they did, at no bytes, and do not count.
     """
     writer = StreamWriter(model.config, model.sha256, priors, frames_per_packet=frames_per_packet)
     reader = StreamReader(model.config, model.sha256, priors)
     writer.scale = scale
-    found = {}
+    found, num_bytes = {}, 0
     for values_K3, reference in zip(track.values_FK3, track.references_F.tolist(), strict=True):
         encoded = writer.write(keypoints_at(values_K3), reference=reference)
         found[encoded.number] = encoded.keypoints, reference
         if encoded.payload:
             found |= {each.number: (each.keypoints, each.reference) for each in reader.read_all(encoded.payload)}
+            num_bytes += len(encoded.payload)
     keypoints = [dequantise(found[number][0], model.config) for number in range(len(track))]
     rows = [torch.cat((each.locations_BKC, each.strengths_BK[..., None]), dim=-1) for each in keypoints]
     references_F = np.array([found[number][1] for number in range(len(track))], dtype=np.int32)
-    return dataclasses.replace(track, values_FK3=torch.cat(rows).numpy(), references_F=references_F)
+    told = dataclasses.replace(track, values_FK3=torch.cat(rows).numpy(), references_F=references_F)
+    return told, num_bytes / (1 + (len(track) - 1) // frames_per_packet * frames_per_packet)
 
 
 def at_step(priors: Priors, factor: float) -> Priors:
@@ -80,21 +91,30 @@ def at_step(priors: Priors, factor: float) -> Priors:
     return dataclasses.replace(priors, **bases)
 
 
-def variants(track: Track, model: Model) -> Iterator[tuple[str, Track]]:
-    """Give each way to round a track, its name before it."""
+def variants(track: Track, detected: Track, model: Model) -> Iterator[tuple[str, Track, float | None]]:
+    """Give each way to round a track: its name, what comes of it and bytes a frame."""
     values_FK3 = track.values_FK3
-    yield "not rounded", track
+    yield ALIGNED, track, None
     for location_bits, strength_bits in ROUNDINGS:
         yield (
             f"{location_bits} and {strength_bits} bits",
             dataclasses.replace(track, values_FK3=rounded(values_FK3, location_bits, strength_bits)),
+            None,
         )
     for scale, name in enumerate(STEPS):
-        yield f"coded, {name}", received(track, model, model.priors, 1, scale)
+        yield f"coded, {name}", *received(track, model, model.priors, 1, scale)
         for count in SHARED:
-            yield f"coded, {name}, {count} frames a message", received(track, model, model.priors, count, scale)
+            yield f"coded, {name}, {count} frames a message", *received(track, model, model.priors, count, scale)
     for factor in FACTORS:
-        yield f"coded, {factor:g} of the step", received(track, model, at_step(model.priors, factor))
+        yield f"coded, {factor:g} of the step", *received(track, model, at_step(model.priors, factor))
+    yield DETECTED, detected, None
+    for scale, name in enumerate(STEPS):
+        yield f"detected, coded, {name}", *received(detected, model, model.priors, 1, scale)
+        for count in SHARED:
+            yield (
+                f"detected, coded, {name}, {count} frames a message",
+                *received(detected, model, model.priors, count, scale),
+            )
 
 
 def qualities(
@@ -104,7 +124,7 @@ def qualities(
 
     Args:
         clip: whose frames are compared, and three of which are the references.
-        track: its keypoints.
+        track: its keypoints, aligned.
         model: the networks.
         lpips: the metric.
         num_frames: frames compared, evenly spaced.
@@ -114,8 +134,10 @@ def qualities(
     decoder.set_references([clip.frames_NSS3[position] for position in reference_positions(len(clip), NUM_REFERENCES)])
     positions = np.unique(np.linspace(1, len(clip) - 1, num_frames).astype(int)).tolist()
     sources = {position: lpips.features(image_from_rgb(clip.frames_NSS3[position])) for position in positions}
+    as_detected = keypoints_of(clip.frames_NSS3, model, [], clip.fps)
+    detected = dataclasses.replace(as_detected, references_F=track.references_F)
     found = {}
-    for name, told in variants(track, model):
+    for name, told, bytes_per_frame in variants(track, detected, model):
         distances, psnrs = [], []
         for position in positions:
             keypoints, reference = keypoints_at(told.values_FK3[position]), int(told.references_F[position])
@@ -124,10 +146,30 @@ def qualities(
             error = mean_squared_error(rgb_from_image(image_BCHW)[None], clip.frames_NSS3[position][None])
             psnrs.append(float(psnr_db(error)[0]))
             on_frames(1)
-        found[name] = Quality(float(np.mean(distances)), float(np.mean(psnrs)), len(positions))
+        found[name] = Quality(float(np.mean(distances)), float(np.mean(psnrs)), len(positions), bytes_per_frame)
     return found
 
 
-def as_rows(found: dict[str, Quality]) -> dict[str, dict[str, float]]:
-    """Return qualities fit for JSON."""
-    return {name: dataclasses.asdict(quality) for name, quality in found.items()}
+def means_of(clips: Sequence[dict[str, Quality]], num_frames: Sequence[int]) -> dict[str, dict[str, float]]:
+    """Return the means over clips, and how each differs from exact keypoints of its kind, aligned or as detected.
+
+    Args:
+        clips: what ``qualities`` returned.
+        num_frames: of each clip; bytes a frame are given over all frames, and as the mean of clips.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    for name in clips[0]:
+        of_clips = [clip[name] for clip in clips]
+        row = {
+            "lpips": float(np.mean([each.lpips for each in of_clips])),
+            "psnr_db": float(np.mean([each.psnr_db for each in of_clips])),
+        }
+        exact = rows.get(DETECTED if name.startswith("detected") else ALIGNED, row)
+        row["lpips_change_percent"] = 100 * (row["lpips"] / exact["lpips"] - 1)
+        row["psnr_change_db"] = row["psnr_db"] - exact["psnr_db"]
+        sizes = [each.bytes_per_frame for each in of_clips if each.bytes_per_frame is not None]
+        if sizes:
+            row["bytes_per_frame"] = float(np.average(sizes, weights=num_frames))
+            row["bytes_per_frame_mean_of_clips"] = float(np.mean(sizes))
+        rows[name] = row
+    return rows

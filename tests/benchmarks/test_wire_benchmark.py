@@ -9,7 +9,7 @@ from benchmarks.wire.call import Arrived, CallConfig, CallRecord
 from benchmarks.wire.designs import gfvc, levels_of, ours, packed, sizes, train_dictionary
 from benchmarks.wire.link import burst_loss, random_loss
 from benchmarks.wire.loss import figures, shown
-from benchmarks.wire.quality import received
+from benchmarks.wire.quality import ALIGNED, DETECTED, Quality, means_of, received
 from codec import Model
 from codec.structs import QuantisedKeypoints
 from training.tracks import Track
@@ -57,10 +57,30 @@ def test_designs_have_the_sizes_of_their_formats(track: Track, tiny_model: Model
 
 
 def test_what_shared_messages_bring_is_near_what_was_detected(track: Track, tiny_model: Model) -> None:
-    found = received(track, tiny_model, tiny_model.priors, 2)
+    found, bytes_per_frame = received(track, tiny_model, tiny_model.priors, 2)
+    assert bytes_per_frame == pytest.approx(np.mean(ours(track, tiny_model, frames_per_packet=2)))
     assert found.values_FK3.shape == track.values_FK3.shape
     assert np.abs(found.values_FK3 - track.values_FK3)[..., :2].max() < 0.02
     np.testing.assert_array_equal(found.references_F, track.references_F)
+
+
+def test_each_kind_of_keypoints_is_compared_with_its_own_exact_ones() -> None:
+    def clip(aligned: float, coded: float, detected: float, size: float) -> dict[str, Quality]:
+        return {
+            ALIGNED: Quality(aligned, 30.0, 1, None),
+            "coded, usual": Quality(coded, 29.0, 1, size),
+            DETECTED: Quality(detected, 28.0, 1, None),
+            "detected, coded, usual": Quality(detected, 27.5, 1, size),
+        }
+
+    rows = means_of([clip(0.01, 0.02, 0.05, 4.0), clip(0.03, 0.03, 0.05, 10.0)], [100, 50])
+    assert rows["coded, usual"]["lpips_change_percent"] == pytest.approx(25)
+    assert rows["coded, usual"]["psnr_change_db"] == -1
+    assert rows["coded, usual"]["bytes_per_frame"] == 6
+    assert rows["coded, usual"]["bytes_per_frame_mean_of_clips"] == 7
+    assert rows["detected, coded, usual"]["lpips_change_percent"] == pytest.approx(0)
+    assert rows["detected, coded, usual"]["psnr_change_db"] == -0.5
+    assert "bytes_per_frame" not in rows[ALIGNED]
 
 
 def test_packed_bits_hold_every_value(track: Track) -> None:
