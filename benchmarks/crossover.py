@@ -27,8 +27,9 @@ from benchmarks.references import ReferencesBenchmarkConfig, SimulatedCall, read
 from codec import Model, load_model
 from codec.face import Picture
 from codec.frames import rgb_from_frame
+from codec.rtc import HEADER_BYTES
 from codec.rtc.video import RateH264Encoder
-from sender.pace import HEADER_BYTES, THIN_BPS, THIN_VIDEO_FPS
+from sender.pace import THIN_BPS, THIN_VIDEO_FPS
 from training.evaluate.clips import Clip, beginning, find_clips
 from training.evaluate.measure import Bench
 from training.evaluate.metrics.landmarks import MtcnnLandmarks

@@ -23,12 +23,12 @@ from codec import Decoder, Encoder, Model, load_model
 from codec.face import FaceDetector, FaceTracker, Picture, crop
 from codec.frames import rgb_from_frame
 from codec.memory import ReferencePictures
+from codec.rtc import HEADER_BYTES
 from codec.structs import CodedFrame, QuantisedKeypoints
 from sender.delivery import LinkUse, delivery_bps
 from sender.face import FramedPicture
 from sender.gain import GainCheck
 from sender.held import CodedReference, HeldReferences
-from sender.pace import HEADER_BYTES
 from sender.reconstruct import Reconstructor
 from sender.references import BitBudget, ReferencePicker, locations_of
 from training.evaluate.clips import Clip, find_clips, read_clip

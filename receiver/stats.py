@@ -1,8 +1,8 @@
 """What a call costs and how well it goes: counters, rates over the last seconds, percentiles.
 
-Payload is what the codec made; wire adds 68 bytes of headers a packet (IPv4 20, UDP 8, RTP 12, extensions 12, GCM tag
-16). Latency runs from the sender's capture to the moment the picture is shown here; over two machines it is right to
-the accuracy to which their clocks agree.
+Payload is what the codec made; wire adds the headers of each packet (IPv4 20, UDP 8, RTP 12, header extensions, SRTP
+tag), as the call's ends agreed. Latency runs from the sender's capture to the moment the picture is shown here; over
+two machines it is right to the accuracy to which their clocks agree.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-HEADER_BYTES = 68
+from codec.rtc import HEADER_BYTES
+
 WINDOW_S = 3.0
 LATENCIES_REMEMBERED = 100_000
 
@@ -36,6 +37,7 @@ class Traffic:
         frames: coded frames that were parsed, or ordinary video frames.
         payload_bytes: of the video; None in an ordinary video call, where aiortc does not tell.
         packets: video packets that arrived.
+        header_bytes: of each of them, authentication tag, IPv4 and UDP included.
         lost: video packets that did not.
         undecodable: packets that could not be parsed.
         late: packets that came after a newer one, or twice.
@@ -48,6 +50,7 @@ class Traffic:
     frames: int = 0
     payload_bytes: int | None = None
     packets: int = 0
+    header_bytes: int = HEADER_BYTES
     lost: int = 0
     undecodable: int = 0
     late: int = 0
@@ -179,7 +182,7 @@ class CallStats:
         if new.payload_bytes is not None:
             payload_bytes = new.payload_bytes - (old.payload_bytes or 0)
             payload = rate(8 * payload_bytes)
-            wire = rate(8 * (payload_bytes + HEADER_BYTES * (new.packets - old.packets)))
+            wire = rate(8 * (payload_bytes + new.header_bytes * (new.packets - old.packets)))
         return CallReport(
             codec=self.codec,
             duration_s=round(last.time_s - self._first.time_s, 3) if self._first else 0.0,

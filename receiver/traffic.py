@@ -9,7 +9,7 @@ from collections.abc import Callable
 from aiortc import RTCPeerConnection
 
 from codec.config import RTP_CODEC_NAME
-from codec.rtc import Plugin, PluginCounts, is_negotiated
+from codec.rtc import Plugin, PluginCounts, header_bytes_of, is_negotiated
 from receiver.stats import Traffic
 
 
@@ -78,6 +78,7 @@ class TrafficMeter:
             frames=num_ordinary_frames + counts.frames_received - zero.frames_received,
             payload_bytes=_payload_bytes(counts) - _payload_bytes(zero) if is_ours else None,
             packets=packets,
+            header_bytes=header_bytes_of(self._pc),
             lost=max(0, lost),
             undecodable=counts.undecodable_dropped - zero.undecodable_dropped,
             late=counts.late_dropped - zero.late_dropped,

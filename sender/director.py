@@ -19,7 +19,7 @@ from sender.delivery import LinkUse
 from sender.face import FramedPicture
 from sender.link import Link, Probe
 from sender.mode import CLEARLY_MORE, LEAST_VIDEO_BPS, Mode, ModeSwitch
-from sender.pace import HEADER_BYTES, Pace
+from sender.pace import Pace
 from sender.quality import GOOD, QualityJudge
 from sender.stats import Book
 
@@ -131,7 +131,7 @@ class Director:
         if not size_bytes:
             return
         now_s = self._now()
-        self._sent.append((now_s, size_bytes + HEADER_BYTES * max(1, -(-size_bytes // 1300))))
+        self._sent.append((now_s, size_bytes + self._pace.header_bytes * max(1, -(-size_bytes // 1300))))
         while now_s - self._sent[0][0] > RATE_WINDOW_S:
             self._sent.popleft()
         if is_video:
@@ -161,7 +161,7 @@ class Director:
 
     def _video_bps(self) -> int:
         fps = 1 / max(self._pace.interval_s, 1e-3)
-        headers_bps = 8 * HEADER_BYTES * min(fps, 30.0)
+        headers_bps = 8 * self._pace.header_bytes * min(fps, 30.0)
         return round(min(VIDEO_SHARE * self.bandwidth_bps, self._coding.video_kbps * 1000) - headers_bps)
 
     def _change(self, before: Mode, now_s: float) -> None:

@@ -3,7 +3,7 @@
     Pace.admit -> coded or left out; Pace.note_mode: as keypoints, or as conventional video
     Pace.frames_per_packet, Pace.step -> plug-in
 
-A packet costs 68 bytes of headers whatever is in it, and the keypoints in it cost fewer. So the rate of packets is the
+A packet costs 58 bytes of headers whatever is in it, and the keypoints in it cost fewer. So the rate of packets is the
 rate of the call, and the lever for every limit: the user's, and the peer's when the link is congested. First pictures
 share packets, which costs delay but no movement; then they are told in a coarser step of the quantiser; then there are
 fewer of them.
@@ -16,9 +16,7 @@ import threading
 from typing import Literal
 
 from codec.config import Step
-
-HEADER_BYTES = 68
-"""IPv4 20, UDP 8, RTP 12, header extensions 12, SRTP authentication tag 16."""
+from codec.rtc import HEADER_BYTES
 
 PICTURE_SHARE = 0.8
 """Of what the link carries: the rest is for reports, clocks and references."""
@@ -51,6 +49,7 @@ class Pace:
         max_wire_bps: most bits a second with headers; 0 for no limit.
         frames_per_packet: pictures that share a packet; 0 lets the limits decide.
         step: of the quantiser; auto lets the limits decide.
+        header_bytes: what a packet costs beside its payload.
     """
 
     def __init__(
@@ -59,7 +58,10 @@ class Pace:
         max_wire_bps: float = 0.0,
         frames_per_packet: int = 0,
         step: Step | Literal["auto"] = "auto",
+        header_bytes: int = HEADER_BYTES,
     ) -> None:
+        self.header_bytes = header_bytes
+        """What a packet costs beside its payload."""
         self._least_interval_s = 1 / fps if fps > 0 else 0.0
         self._max_wire_bps = max_wire_bps
         self._fixed_shared = frames_per_packet
@@ -115,7 +117,7 @@ class Pace:
         return self._least_interval_s or 1 / USUAL_FPS
 
     def _packet_interval_s(self) -> float:
-        packet_bits = 8 * (self._payload_bytes + HEADER_BYTES)
+        packet_bits = 8 * (self._payload_bytes + self.header_bytes)
         interval_s = 0.0
         if self._peer_bps > 0:
             interval_s = min(packet_bits / (PICTURE_SHARE * self._peer_bps), 1 / SLOWEST_FPS)

@@ -20,11 +20,12 @@ from codec import Encoder, Model, load_model
 from codec.errors import ConfigError, SignallingError
 from codec.face.folder import read_sources
 from codec.frames import Rgb
-from codec.rtc import Plugin, register, unregister
+from codec.rtc import Plugin, header_bytes, register, unregister
+from codec.rtc.overhead import SEND_TIME
 from codec.rtc.plugin import MOST_SENT
 from codec.structs import EncodedFrame
 from sender.call import Call
-from sender.config import PeerConfig, SenderConfig
+from sender.config import CodingConfig, PeerConfig, SenderConfig
 from sender.conversation import CallEnd, How
 from sender.director import Director
 from sender.dump import FrameDump
@@ -63,7 +64,9 @@ class Session:
         if config.output.report is not None:
             check_folder(config.output.report)
         coding = config.coding
-        self._pace = Pace(coding.fps, coding.max_kbps * 1000, coding.frames_per_packet, coding.step)
+        self._pace = Pace(
+            coding.fps, coding.max_kbps * 1000, coding.frames_per_packet, coding.step, _header_bytes(coding)
+        )
         self._stop = asyncio.Event()
         self._call: Call | None = None
         self._dump = None if config.output.dump is None else FrameDump(config.output.dump)
@@ -94,6 +97,7 @@ class Session:
             step=lambda: self._pace.step,
             align=self._config.coding.align,
             header_extensions=self._config.coding.header_extensions,
+            auth_tag_bytes=self._config.coding.auth_tag_bytes,
             rest_fps=self._config.coding.rest_fps,
             on_encoded=self._on_encoded,
             on_target_bitrate=self.director.note_report,
@@ -266,6 +270,11 @@ def _known_pictures(config: SenderConfig, size: int) -> dict[str, Rgb]:
     if folder is None:
         return {}
     return {reference.sha256: reference.rgb for reference in read_sources(folder, size, MOST_SENT)}
+
+
+def _header_bytes(coding: CodingConfig) -> int:
+    """Return what a packet will cost beside its payload, if the peer agrees."""
+    return header_bytes((SEND_TIME,) if coding.header_extensions else (), coding.auth_tag_bytes)
 
 
 def _ice_servers(peer: PeerConfig) -> list[RTCIceServer]:

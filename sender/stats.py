@@ -1,7 +1,7 @@
 """Beside the call: what is counted, second by second and in the end.
 
-Payload is what the codec made; wire adds 68 bytes a packet (IPv4 20, UDP 8, RTP 12, header extensions 12, SRTP tag 16).
-Both come from aiortc's own counts of what it sent.
+Payload is what the codec made; wire adds what each packet costs beside it (IPv4 20, UDP 8, RTP 12, header extensions,
+SRTP tag), as the call's ends agreed. Both come from aiortc's own counts of what it sent.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from aiortc import RTCPeerConnection
 from aiortc.stats import RTCOutboundRtpStreamStats, RTCRemoteInboundRtpStreamStats, RTCTransportStats
 
 from codec.errors import OutputError
+from codec.rtc import header_bytes_of
 from codec.structs import EncodedFrame
-from sender.pace import HEADER_BYTES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,21 +28,31 @@ class Traffic:
     Attributes:
         packets: RTP packets.
         payload_bytes: bytes of their payloads.
+        header_bytes: bytes of their headers and authentication tags, IPv4's and UDP's too.
     """
 
     packets: int = 0
     payload_bytes: int = 0
+    header_bytes: int = 0
 
     @property
     def wire_bytes(self) -> int:
         """Bytes with headers."""
-        return self.payload_bytes + HEADER_BYTES * self.packets
+        return self.payload_bytes + self.header_bytes
 
     def __add__(self, other: Traffic) -> Traffic:
-        return Traffic(packets=self.packets + other.packets, payload_bytes=self.payload_bytes + other.payload_bytes)
+        return Traffic(
+            packets=self.packets + other.packets,
+            payload_bytes=self.payload_bytes + other.payload_bytes,
+            header_bytes=self.header_bytes + other.header_bytes,
+        )
 
     def __sub__(self, other: Traffic) -> Traffic:
-        return Traffic(packets=self.packets - other.packets, payload_bytes=self.payload_bytes - other.payload_bytes)
+        return Traffic(
+            packets=self.packets - other.packets,
+            payload_bytes=self.payload_bytes - other.payload_bytes,
+            header_bytes=self.header_bytes - other.header_bytes,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +79,10 @@ async def snapshot_of(connection: RTCPeerConnection) -> Snapshot:
     received, lost, loss, rtt_s = 0, 0, 0.0, None
     for entry in (await connection.getStats()).values():
         if isinstance(entry, RTCOutboundRtpStreamStats):
-            traffic[entry.kind] += Traffic(packets=entry.packetsSent, payload_bytes=entry.bytesSent)
+            headers = entry.packetsSent * header_bytes_of(connection, entry.kind)
+            traffic[entry.kind] += Traffic(
+                packets=entry.packetsSent, payload_bytes=entry.bytesSent, header_bytes=headers
+            )
         elif isinstance(entry, RTCRemoteInboundRtpStreamStats):
             rtt_s = entry.roundTripTime if entry.roundTripTime is not None else rtt_s
             if entry.kind == "video":

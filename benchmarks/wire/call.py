@@ -22,7 +22,7 @@ from aiortc.mediastreams import MediaStreamError
 from benchmarks.wire.link import Counted, Link
 from codec import Model
 from codec.frames import frame_from_rgb
-from codec.rtc import Plugin, ReceivedFrame, prefer_warpcall, register, unregister
+from codec.rtc import Plugin, ReceivedFrame, TagBytes, prefer_warpcall, register, unregister
 from codec.structs import EncodedFrame, QuantisedKeypoints
 from training.evaluate.clips import Frames
 
@@ -42,6 +42,8 @@ class CallConfig:
     """Frames that share a packet."""
     header_extensions: bool = True
     """Whether packets carry header extensions."""
+    auth_tag_bytes: TagBytes = 10
+    """Of the tag that authenticates each packet."""
     delay_s: float = 0.03
     """Of the link, one way."""
     rest_fps: float = 0.0
@@ -160,6 +162,7 @@ async def make_call(
         repeats=config.repeats,
         frames_per_packet=config.frames_per_packet,
         header_extensions=config.header_extensions,
+        auth_tag_bytes=config.auth_tag_bytes,
         rest_fps=config.rest_fps,
         conceal=config.conceal,
         on_encoded=on_encoded,

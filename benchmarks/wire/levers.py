@@ -14,11 +14,14 @@ from training.evaluate.clips import Clip
 
 LEVERS = {
     "as it is": CallConfig(),
+    "tags of 16 bytes": CallConfig(auth_tag_bytes=16),
     "nothing repeated": CallConfig(repeats=0),
     "no header extensions": CallConfig(header_extensions=False),
     "no header extensions, nothing repeated": CallConfig(header_extensions=False, repeats=0),
+    "no header extensions, tags of 4 bytes": CallConfig(header_extensions=False, auth_tag_bytes=4),
     "two frames a packet": CallConfig(header_extensions=False, frames_per_packet=2),
     "two frames a packet, nothing repeated": CallConfig(header_extensions=False, frames_per_packet=2, repeats=0),
+    "two frames a packet, tags of 4 bytes": CallConfig(header_extensions=False, frames_per_packet=2, auth_tag_bytes=4),
     "three frames a packet": CallConfig(header_extensions=False, frames_per_packet=3),
     "three frames a packet, nothing repeated": CallConfig(header_extensions=False, frames_per_packet=3, repeats=0),
     "four frames a packet, nothing repeated": CallConfig(header_extensions=False, frames_per_packet=4, repeats=0),

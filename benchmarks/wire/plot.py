@@ -49,8 +49,11 @@ def draw_quality(axes: Axes, quality: dict[str, Any]) -> None:
     names = list(steps)[::-1]
     changes = [steps[name]["lpips_change_percent"] for name in names]
     bars = axes.barh(names, changes, color=[OURS if "coded" in name else OTHERS for name in names])
-    sizes = [f"; {row['bytes_per_frame']:.1f} bytes" if "bytes_per_frame" in row else "" for row in steps.values()][::-1]
-    labels = [f" {change:+.2f}{size}" for change, size in zip(changes, sizes, strict=True)]
+    sizes = [steps[name].get("bytes_per_frame") for name in names]
+    labels = [
+        f" {change:+.2f}" + (f"; {size:.1f} bytes" if size is not None else "")
+        for change, size in zip(changes, sizes, strict=True)
+    ]
     axes.bar_label(bars, labels)
     axes.axvline(1, color=GOAL, linewidth=1)
     axes.set_xscale("symlog", linthresh=1)

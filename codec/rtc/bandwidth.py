@@ -6,8 +6,8 @@ Delay-based, after the idea of Carlucci, De Cicco, Holmer and Mascolo, "Analysis
 Control for WebRTC", 2016, made for a stream of 10 to 300 kbit/s, where aiortc's own estimator needs seconds: the time
 that packets spend in the queue before the bottleneck is how much longer they were under way than the quickest of the
 last half minute. A queue of an eighth of a second makes the estimate fall to less than what arrives, so that it
-empties; without one it rises, as far as what has arrived lately can vouch for it. Rates count packets with 68 bytes of
-headers.
+empties; without one it rises, as far as what has arrived lately can vouch for it. Rates count packets with their
+headers, as long as they usually are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from __future__ import annotations
 import statistics
 from collections import deque
 
-HEADER_BYTES = 68
+from codec.rtc.overhead import HEADER_BYTES
+
 START_BPS = 30_000.0
 LEAST_BPS = 4_000.0
 RATE_WINDOW_S, SHORT_WINDOW_S = 1.0, 0.4

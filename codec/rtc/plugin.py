@@ -15,6 +15,7 @@ import numpy as np
 from codec.config import WIRE_VERSION, Step
 from codec.frames import Rgb
 from codec.references import ReferenceSet
+from codec.rtc.overhead import USUAL_TAG_BYTES, TagBytes
 from codec.rtc.sdp import Fmtp
 from codec.rtc.stats import PluginStats
 from codec.structs import EncodedFrame
@@ -45,15 +46,18 @@ class Plugin:
             (called in a worker thread).
         step: of the quantiser: "fine" takes a third more bits for a better picture, "coarse" a quarter fewer for a
             worse one; or what tells it before each picture (called in a worker thread).
-        header_extensions: whether packets carry what is negotiated beside them (send time and more, 12 bytes); the
-            peer's estimate of the bandwidth is coarser without.
+        header_extensions: whether packets tell when they were sent (8 bytes); the peer's estimate of the bandwidth is
+            coarser without.
+        auth_tag_bytes: of the tag that authenticates each packet, where the peer speaks such a protection profile: 10
+            (HMAC-SHA1-80), 16 (AES-GCM) or 4 (HMAC-SHA1-32, easier to forge). Decided by the end that is DTLS server,
+            mostly the one that offers the call.
         rest_fps: least pictures a second of a face that keeps still; 0 sends every picture.
         align: whether keypoints are aligned to ``sent_references``: "auto" does where there is time between pictures.
         conceal: whether a receiver guesses frames that do not come in time (see ``codec.rtc.conceal``).
         on_encoded: called in the encoding thread with each coded frame, its timestamp (1/90000 s) and the ``opaque``
             of the frame that was coded.
         on_target_bitrate: called on the event loop with the bitrate that the peer asks for (REMB), bits per second.
-            From a receiver of this project it is what the link carries, headers of 68 bytes a packet counted.
+            From a receiver of this project it is what the link carries, headers counted.
         choose_codec: called in the encoding thread with the ``opaque`` of each frame before it is coded: None codes it
         as
             keypoints, a number as conventional video (H.264) of that many bits per second. None takes keypoints always.
@@ -72,6 +76,7 @@ class Plugin:
         frames_per_packet: int | Callable[[], int] = 1,
         step: Step | Callable[[], Step] = "usual",
         header_extensions: bool = True,
+        auth_tag_bytes: TagBytes = USUAL_TAG_BYTES,
         align: Literal["auto", "on", "off"] = "auto",
         conceal: bool = True,
         rest_fps: float = 0.0,
@@ -86,6 +91,7 @@ class Plugin:
         self.choose_frames_per_packet = frames_per_packet if callable(frames_per_packet) else lambda: frames_per_packet
         self.choose_step: Callable[[], Step] = step if callable(step) else lambda: step
         self.header_extensions = header_extensions
+        self.auth_tag_bytes = auth_tag_bytes
         self.align = align
         self.conceal = conceal
         self.rest_fps = rest_fps

@@ -4,7 +4,9 @@ What stands at each seam (``codec.rtc.seams``) while a plug-in is registered:
 
     codecs.CODECS                            the codec is offered, before VP8 and H.264
     RTCPeerConnection.createAnswer           its answer says "role=answer"
-    RTCPeerConnection.setRemoteDescription   formats that this end cannot speak, and echoes, are left out
+    RTCPeerConnection.setRemoteDescription   formats that this end cannot speak, and echoes, are left out; so are header
+                                             extensions that tell nothing
+    RTCDtlsTransport.start                   prefers a protection profile with a short authentication tag
     RTCRtpSender.send                        gives a stream a codec that can be changed while it is sent
     RTCRtpSender._retransmit                 sends no packet of conventional video again once keypoints are sent
     rtcrtpsender.get_encoder                 makes an ``EncoderAdapter``
@@ -36,6 +38,7 @@ from typing import Any
 from aiortc import RTCPeerConnection, RTCSessionDescription, codecs
 from aiortc.codecs.base import Decoder as RtpDecoder
 from aiortc.codecs.base import Encoder as RtpEncoder
+from aiortc.rtcdtlstransport import RTCDtlsParameters, RTCDtlsTransport
 from aiortc.rtcrtpparameters import (
     RTCRtcpFeedback,
     RTCRtpCodecParameters,
@@ -48,7 +51,7 @@ from aiortc.rtp import DYNAMIC_PAYLOAD_TYPES
 
 from codec.config import CLOCK_RATE_HZ, RTP_CODEC_NAME
 from codec.errors import PluginError
-from codec.rtc import feedback, receiving, sdp, seams
+from codec.rtc import feedback, overhead, receiving, sdp, seams
 from codec.rtc.acknowledge import with_acknowledgements
 from codec.rtc.adapters import EncoderAdapter
 from codec.rtc.payload import RtpPayload
@@ -150,6 +153,7 @@ def _host_addresses(originals: dict[seams.Seam, Any]) -> Callable[[bool, bool], 
 def _negotiation(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Seam, object]:
     original_create: Callable[[RTCPeerConnection], Awaitable[RTCSessionDescription]] = originals[seams.CREATE_ANSWER]
     original_set: Callable[[RTCPeerConnection, RTCSessionDescription], Awaitable[None]] = originals[seams.SET_REMOTE]
+    original_start: Callable[[RTCDtlsTransport, RTCDtlsParameters], Awaitable[None]] = originals[seams.START_DTLS]
 
     @functools.wraps(original_create)
     async def create_answer(self: RTCPeerConnection) -> RTCSessionDescription:
@@ -162,11 +166,19 @@ def _negotiation(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams
         text = sdp.without_foreign(sessionDescription.sdp, plugin.fmtp, role)
         if not plugin.header_extensions:
             text = sdp.without_extensions(text)
+        elif sdp.has_one_video(text):
+            text = sdp.without_extensions(text, sdp.MID)
         if RTP_CODEC_NAME in sessionDescription.sdp and RTP_CODEC_NAME not in text:
             logger.info("the peer's %s is an echo, or of another version or model; it is left out", RTP_CODEC_NAME)
         await original_set(self, RTCSessionDescription(sdp=text, type=sessionDescription.type))
 
-    return {seams.CREATE_ANSWER: create_answer, seams.SET_REMOTE: set_remote}
+    @functools.wraps(original_start)
+    async def start(self: RTCDtlsTransport, remoteParameters: RTCDtlsParameters) -> None:
+        profiles = getattr(self, seams.PROFILES_ATTRIBUTE)
+        setattr(self, seams.PROFILES_ATTRIBUTE, overhead.preferring(profiles, plugin.auth_tag_bytes))
+        await original_start(self, remoteParameters)
+
+    return {seams.CREATE_ANSWER: create_answer, seams.SET_REMOTE: set_remote, seams.START_DTLS: start}
 
 
 def _sending(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Seam, object]:

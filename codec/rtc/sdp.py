@@ -1,7 +1,7 @@
 """Stage 7 of 8, before the call: the codec's lines in the session description (RFC 8866, RFC 3264).
 
     a=rtpmap:103 X-WARPCALL/90000
-    a=fmtp:103 version=4;model=0123456789abcdef;priors=01234567;role=offer
+    a=fmtp:103 version=5;model=0123456789abcdef;priors=01234567;role=offer
 
 ``version`` is the wire version, ``model`` and ``priors`` the first digits of the SHA-256 of the weights and of the
 bitstream's priors: peers that differ in one of them cannot read each other, and take VP8 or H.264 instead. ``role``
@@ -20,6 +20,9 @@ from codec.config import RTP_CODEC_NAME
 from codec.errors import SignallingError
 
 Role = Literal["offer", "answer"]
+
+MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
+"""Header extension by which each packet names its section (RFC 8843)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +138,38 @@ def without_foreign(sdp: str, own: Fmtp, role: Role) -> str:
     return _join(session, sections)
 
 
-def without_extensions(sdp: str) -> str:
-    """Return a description whose video sections agree on no header extensions (RFC 8285)."""
+def without_extensions(sdp: str, uri: str = "") -> str:
+    """Return a description whose video sections of this codec agree on no header extensions (RFC 8285).
+
+    Args:
+        sdp: a session description.
+        uri: of the only one to leave out; none leaves out all.
+    """
     session, sections = _split(sdp)
     for section in sections:
         if section.is_live_video and section.warpcall_formats:
-            section.lines[:] = [line for line in section.lines if not line.startswith("a=extmap:")]
+            section.lines[:] = [
+                line for line in section.lines if not line.startswith("a=extmap:") or uri not in ("", _uri_of(line))
+            ]
     return _join(session, sections)
+
+
+def has_one_video(sdp: str) -> bool:
+    """Return whether a description has one live video section, whose packets need no name of their section."""
+    return sum(section.is_live_video for section in _split(sdp)[1]) == 1
+
+
+def extensions_of(sdp: str, kind: str) -> set[str]:
+    """Return the URIs of the header extensions of the first section of some kind of media."""
+    for section in _split(sdp)[1]:
+        if section.lines[0].startswith(f"m={kind} "):
+            return {_uri_of(line) for line in section.lines if line.startswith("a=extmap:")}
+    return set()
+
+
+def _uri_of(line: str) -> str:
+    """Return the URI of an ``a=extmap`` line: its second word."""
+    return line.split()[1] if len(line.split()) > 1 else ""
 
 
 def won(sdp: str) -> bool:

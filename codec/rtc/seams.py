@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiortc import codecs
+from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 
@@ -30,6 +31,9 @@ ESTIMATOR_ATTRIBUTE = "_RTCRtpReceiver__remote_bitrate_estimator"
 
 RTCP_SSRC_ATTRIBUTE = "_RTCRtpReceiver__rtcp_ssrc"
 """Where a receiver keeps the source that its RTCP packets name; None before it is known."""
+
+PROFILES_ATTRIBUTE, SSL_ATTRIBUTE = "_srtp_profiles", "_ssl"
+"""Where a transport keeps the protection profiles of SRTP that it offers, and its DTLS connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ SEND_PLI = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp_pli", ("self
 SEND_NACK = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp_nack", ("self", "media_ssrc", "lost"))
 GET_DECODER = Seam("aiortc.rtcrtpreceiver", "get_decoder", ("codec",))
 DECODER_WORKER = Seam("aiortc.rtcrtpreceiver", "decoder_worker", ("loop", "input_q", "output_q", "decode_error"))
+START_DTLS = Seam("aiortc.rtcdtlstransport", "RTCDtlsTransport.start", ("self", "remoteParameters"))
 HANDLE_RTCP = Seam("aiortc.rtcrtpsender", "RTCRtpSender._handle_rtcp_packet", ("self", "packet"))
 SEND_RTCP = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp", ("self", "packet"))
 HOST_ADDRESSES = Seam("aioice.ice", "get_host_addresses", ("use_ipv4", "use_ipv6"))
@@ -111,6 +116,7 @@ SEAMS = (
     SEND_NACK,
     GET_DECODER,
     DECODER_WORKER,
+    START_DTLS,
     HANDLE_RTCP,
     SEND_RTCP,
     HOST_ADDRESSES,
@@ -127,6 +133,9 @@ def check() -> dict[Seam, Any]:
     for attribute in (JITTER_BUFFER_ATTRIBUTE, DECODE_ERROR_ATTRIBUTE, ESTIMATOR_ATTRIBUTE, RTCP_SSRC_ATTRIBUTE):
         if attribute not in RTCRtpReceiver.__init__.__code__.co_names:
             raise PluginError(f"this aiortc's RTCRtpReceiver has no {attribute}")
+    for attribute in (PROFILES_ATTRIBUTE, SSL_ATTRIBUTE):
+        if attribute not in RTCDtlsTransport.__init__.__code__.co_names:
+            raise PluginError(f"this aiortc's RTCDtlsTransport has no {attribute}")
     if not callable(getattr(originals[JITTER_BUFFER], "add", None)):
         raise PluginError("this aiortc's JitterBuffer has no add")
     return originals

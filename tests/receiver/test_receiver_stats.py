@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from codec.rtc import HEADER_BYTES
 from receiver.display import plain_line
-from receiver.stats import HEADER_BYTES, CallStats, Traffic, percentiles
+from receiver.stats import CallStats, Traffic, percentiles
 
 
 class FakeTime:

@@ -8,8 +8,8 @@ import pytest
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
 from aiortc.rtp import RtpPacket, unpack_remb_fci
 
-from codec.rtc import seams
-from codec.rtc.bandwidth import HEADER_BYTES, LEAST_BPS, START_BPS, BandwidthEstimator
+from codec.rtc import HEADER_BYTES, seams
+from codec.rtc.bandwidth import LEAST_BPS, START_BPS, BandwidthEstimator
 from codec.rtc.feedback import LinkMonitor, Unwrapped
 from codec.rtc.stats import PluginStats
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.errors import SignallingError
-from codec.rtc.sdp import Fmtp, as_answer, without_extensions, without_foreign, won
+from codec.rtc.overhead import SEND_TIME
+from codec.rtc.sdp import MID, Fmtp, as_answer, extensions_of, has_one_video, without_extensions, without_foreign, won
 
 OWN = Fmtp(version=4, model="0123456789abcdef", priors="89abcdef", role="offer")
 OFFER = "\r\n".join(
@@ -113,3 +114,20 @@ def test_header_extensions_are_left_out_where_the_codec_is() -> None:
     audio = "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 opus/48000/2\r\n" + extension
     assert marked != OFFER
     assert without_extensions(marked + audio) == OFFER + audio
+    other = "a=extmap:2 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time\r\na=extmap:3\r\n"
+    two = OFFER.replace("a=rtcp-fb:97 nack\r\n", "a=rtcp-fb:97 nack\r\n" + extension + other)
+    kept = OFFER.replace("a=rtcp-fb:97 nack\r\n", "a=rtcp-fb:97 nack\r\n" + other)
+    assert without_extensions(two + audio, MID) == kept + audio
+    assert extensions_of(two + audio, "video") == {MID, SEND_TIME, ""}
+    assert extensions_of(audio, "audio") == {MID}
+    assert extensions_of(OFFER, "audio") == extensions_of("", "audio") == set()
+
+
+def test_packets_need_no_name_of_their_section_where_it_is_the_only_one_of_video() -> None:
+    audio = "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 opus/48000/2\r\n"
+    video = OFFER[OFFER.index("m=video") :]
+    rejected = video.replace("m=video 9", "m=video 0")
+    assert rejected != video
+    assert has_one_video(OFFER + audio)
+    assert has_one_video(OFFER + rejected)
+    assert not has_one_video(OFFER + video)

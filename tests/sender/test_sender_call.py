@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from codec.errors import CaptureError, ModelMismatchError, ReferenceImageError, SignallingError, VersionError
+from codec.rtc import HEADER_BYTES
 from codec.structs import Bye, Hello
 from sender.__main__ import main
 from sender.config import OutputConfig, SourceConfig
@@ -59,8 +60,9 @@ async def test_a_clip_arrives_with_sound_clocks_and_references(
     assert receiver.numbers == list(range(figures["frames_sent"]))
     assert 0 < figures["payload_bits_per_s"] < figures["wire_bits_per_s"]
     packets, octets = figures["video"]["packets"], figures["video"]["payload_bytes"]
+    assert figures["video"]["header_bytes"] == HEADER_BYTES * packets
     assert figures["wire_bits_per_s"] / figures["payload_bits_per_s"] == pytest.approx(
-        (octets + 68 * packets) / octets, rel=1e-3
+        (octets + HEADER_BYTES * packets) / octets, rel=1e-3
     )
     assert all(reference["accepted"] for reference in figures["references"])
     assert 0 < figures["frames_aligned"] <= figures["frames_sent"]

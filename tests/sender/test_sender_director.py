@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from codec import Model
+from codec.rtc import HEADER_BYTES
 from codec.structs import QuantisedKeypoints
 from sender.config import CodingConfig
 from sender.delivery import LinkUse
@@ -62,7 +63,7 @@ def test_keypoints_on_a_thin_link_and_video_on_a_wide_one() -> None:
     assert stage.mode == "video"
     bps = stage.sent[-1].video_bps
     assert bps is not None
-    assert bps + 25 * 68 * 8 == pytest.approx(0.85 * 150_000, abs=2_000)
+    assert bps + 25 * HEADER_BYTES * 8 == pytest.approx(0.85 * 150_000, abs=2_000)
     stage.run(1, 20_000)
     assert stage.mode == "keypoints"
     assert [change["mode"] for change in stage.book.mode_changes] == ["video", "keypoints"]
@@ -72,7 +73,7 @@ def test_keypoints_on_a_thin_link_and_video_on_a_wide_one() -> None:
 def test_video_is_bounded_by_its_own_and_by_the_user_s_limit() -> None:
     stage = Stage()
     stage.run(3, 5_000_000)
-    assert stage.sent[-1].video_bps == 250_000 - 25 * 68 * 8
+    assert stage.sent[-1].video_bps == 250_000 - 25 * HEADER_BYTES * 8
     stage = Stage(CodingConfig(mode="auto", max_kbps=30))
     stage.run(3, 5_000_000)
     assert stage.mode == "keypoints"

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sender.pace import HEADER_BYTES, Pace
+from codec.rtc import HEADER_BYTES
+from sender.pace import Pace
 
 
 def admitted(pace: Pace, camera_fps: float, seconds: float = 20.0) -> float:
@@ -29,8 +30,8 @@ def test_a_pause_of_the_camera_is_not_made_up_for() -> None:
 def test_the_wire_limit_counts_headers(frames_per_packet: int, expected: float) -> None:
     pace = Pace(30, 8_000, frames_per_packet)
     for _ in range(200):
-        pace.note_payload(12)
-    assert 8_000 / (8 * (12 + HEADER_BYTES)) == 12.5
+        pace.note_payload(22)
+    assert 8_000 / (8 * (22 + HEADER_BYTES)) == 12.5
     assert admitted(pace, 30) == pytest.approx(expected, abs=0.2)
     assert pace.frames_per_packet == frames_per_packet
 
@@ -41,7 +42,7 @@ def test_the_wire_limit_counts_headers(frames_per_packet: int, expected: float) 
 def test_pictures_share_packets_before_there_are_fewer_of_them(max_wire_bps: float, shared: int, fps: float) -> None:
     pace = Pace(30, max_wire_bps)
     for _ in range(200):
-        pace.note_payload(12)
+        pace.note_payload(22)
     assert pace.frames_per_packet == shared
     assert admitted(pace, 30) == pytest.approx(fps, abs=0.2)
 
@@ -77,7 +78,7 @@ def test_the_step_does_not_flutter() -> None:
 def test_the_peers_alarm_slows_the_pictures_to_a_floor() -> None:
     pace = Pace(30, frames_per_packet=1)
     for _ in range(200):
-        pace.note_payload(20)
+        pace.note_payload(30)
     pace.note_peer_bitrate(8_800)
     assert admitted(pace, 30) == pytest.approx(10, abs=0.2)  # a fifth is left for reports and references
     pace.note_peer_bitrate(10)

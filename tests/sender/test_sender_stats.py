@@ -17,7 +17,8 @@ from sender.stats import Book, Second, Snapshot, Traffic, write_report
 
 
 def snapshot(packets: int, payload_bytes: int, *, received: int = 0, rtt_s: float | None = None) -> Snapshot:
-    return Snapshot(video=Traffic(packets=packets, payload_bytes=payload_bytes), packets_received=received, rtt_s=rtt_s)
+    video = Traffic(packets=packets, payload_bytes=payload_bytes, header_bytes=58 * packets)
+    return Snapshot(video=video, packets_received=received, rtt_s=rtt_s)
 
 
 def note_frames(book: Book, count: int, interval_us: int, delay_us: int = 20_000) -> None:
@@ -27,8 +28,10 @@ def note_frames(book: Book, count: int, interval_us: int, delay_us: int = 20_000
         book.note_frame(encoded, number * interval_us, number * interval_us + delay_us, True)
 
 
-def test_wire_bytes_count_68_a_packet() -> None:
-    assert Traffic(packets=10, payload_bytes=120).wire_bytes == 800
+def test_wire_bytes_count_headers() -> None:
+    sent = Traffic(packets=10, payload_bytes=120, header_bytes=580)
+    assert sent.wire_bytes == 700
+    assert (sent + sent - sent).wire_bytes == 700
 
 
 def test_the_report_adds_up_over_calls() -> None:
@@ -42,7 +45,7 @@ def test_the_report_adds_up_over_calls() -> None:
     assert report["duration_s"] == pytest.approx(4.0)
     assert report["fps"] == pytest.approx(25.0)
     assert report["payload_bits_per_s"] == pytest.approx(1000 * 8 / 4)
-    assert report["wire_bits_per_s"] == pytest.approx((1000 + 6800) * 8 / 4)
+    assert report["wire_bits_per_s"] == pytest.approx((1000 + 5800) * 8 / 4)
     assert report["frames_sent"] == 100
     assert report["frames_skipped"] == 3
     assert report["keyframes_sent"] == 1
