@@ -14,6 +14,8 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
+
 from codec.bitstream.picture import decode_picture, encode_picture
 from codec.face import Picture
 from sender.held import CodedReference, HeldReferences
@@ -35,10 +37,10 @@ class GainCheck:
         least_gain: least fall of the structural error, averaged over the last pictures.
     """
 
-    SAMPLE_INTERVAL_S = 2.0
-    NUM_SAMPLES = 5
+    SAMPLE_INTERVAL_S = 0.75
+    NUM_SAMPLES = 8
 
-    def __init__(self, reconstructor: Reconstructor | None, quality: int, *, least_gain: float = 0.004) -> None:
+    def __init__(self, reconstructor: Reconstructor | None, quality: int, *, least_gain: float = 0.002) -> None:
         self._reconstructor = reconstructor
         self._quality = quality
         self._least_gain = least_gain
@@ -46,7 +48,7 @@ class GainCheck:
         self._sampled_s = float("-inf")
 
     def note_picture(self, rgb: Picture, time_s: float) -> None:
-        """Keep a picture of the last ten seconds, now and then, to measure with."""
+        """Keep a picture of the last six seconds, now and then, to measure with."""
         if time_s - self._sampled_s >= self.SAMPLE_INTERVAL_S:
             self._sampled_s = time_s
             self._samples.append(rgb)
@@ -80,6 +82,9 @@ class GainCheck:
         return reconstructor is not None and (reconstructor.picture_s or 0.0) <= SLOWEST_PICTURE_S
 
     def _gain(self, before: Sequence[CodedReference], after: Sequence[CodedReference], rgb: Picture) -> float:
+        """Return what a candidate gains for other pictures than itself: it would always gain by its own."""
         assert self._reconstructor is not None
-        pictures = [*self._samples, rgb]
+        pictures = [picture for picture in self._samples if not np.array_equal(picture, rgb)]
+        if not pictures:
+            return 0.0
         return self._reconstructor.gain(pictures, [each.rgb for each in before], [each.rgb for each in after])

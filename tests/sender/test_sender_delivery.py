@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import Awaitable, Callable
 
@@ -187,7 +188,8 @@ async def test_a_refused_picture_is_not_tried_again_at_once(
     tiny_model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
     control, book = FakeControl(), Book()
-    supply = ReferenceSupply(tiny_model.config, 2, book, GainCheck(None, 50), lambda: LinkUse(1e7, 0.0))
+    eyeless = dataclasses.replace(tiny_model.config, anchored_keypoints=False)
+    supply = ReferenceSupply(eyeless, 2, book, GainCheck(None, 50), lambda: LinkUse(1e7, 0.0))
     supply.attach(control, hello(tiny_model))
     keypoints = QuantisedKeypoints(np.full((20, 3), 5, dtype=np.int32))
     supply.consider(FramedPicture(RGB, 0, True), keypoints)

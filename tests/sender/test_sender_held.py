@@ -140,6 +140,16 @@ def test_a_candidate_is_coded_small_and_measured(tiny_model: Model) -> None:
     assert by_keypoints.check(Candidate(noise(4), candidate.locations_K2, 1.0), held) is not None
 
 
+def test_a_candidate_gains_nothing_by_its_own_picture(tiny_model: Model) -> None:
+    held = HeldReferences(2)
+    check = GainCheck(Reconstructor(tiny_model), 50, least_gain=1e-6)
+    first = check.code(Candidate(noise(1), coded(0).candidate.locations_K2, 1.0))
+    held.send(first)
+    held.acknowledge(first.sha256)
+    check.note_picture(noise(4), 0.0)
+    assert check.check(Candidate(noise(4), first.candidate.locations_K2, 1.0), held) is None
+
+
 def test_a_slow_generator_is_not_asked(tiny_model: Model) -> None:
     reconstructor = Reconstructor(tiny_model)
     check = GainCheck(reconstructor, 50, least_gain=1.0)

@@ -1,14 +1,31 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from codec.config import CodecConfig
+from codec.model.keypoints import FACE_ANCHORS
 from codec.structs import QuantisedKeypoints
 from sender.face import FramedPicture
-from sender.references import BitBudget, Candidate, ReferencePicker, locations_of, pose_distance, sharpness
+from sender.references import (
+    BitBudget,
+    Candidate,
+    ReferencePicker,
+    eye_openness,
+    locations_of,
+    pose_distance,
+    sharpness,
+)
 
 PICTURE_BITS = 10_000.0
+
+
+@pytest.fixture
+def tiny_config(tiny_config: CodecConfig) -> CodecConfig:
+    """Return a config whose keypoints are on no face: poses of the tests have no eyes."""
+    return dataclasses.replace(tiny_config, anchored_keypoints=False)
 
 
 def picture(brightness: int, *, has_face: bool | None = True, blurred: bool = False) -> FramedPicture:
@@ -75,6 +92,41 @@ def test_blurred_and_faceless_pictures_are_left_out(tiny_config: CodecConfig) ->
     script += [(1.0, picture(50, blurred=True), 90), (1.2, picture(51, has_face=False), 80), (1.4, picture(52), 40)]
     script += [(1.6 + 0.2 * index, picture(53), 0) for index in range(10)]
     assert run(ReferencePicker(tiny_config, rich()), tiny_config, script) == [0, 52]
+
+
+def face(config: CodecConfig, shift: float, openness: float) -> QuantisedKeypoints:
+    """Keypoints of a face that has moved to the right, its eyes so far open as a share of their distance."""
+    locations_K2 = np.array(FACE_ANCHORS)
+    locations_K2[:18:2, 0] += shift
+    width = np.hypot(*(locations_K2[7] - locations_K2[10]))
+    locations_K2[[8, 11], 1] = -0.19 - openness * width / 2
+    locations_K2[[9, 12], 1] = -0.19 + openness * width / 2
+    levels_K2 = np.floor((locations_K2 + 1) / 2 * (1 << config.location_bits))
+    return QuantisedKeypoints(np.column_stack([levels_K2, np.full(20, 100)]).astype(np.int32))
+
+
+def test_shut_eyes_are_left_out_however_far_they_are(tiny_config: CodecConfig) -> None:
+    config = dataclasses.replace(tiny_config, anchored_keypoints=True)
+    assert eye_openness(locations_of(face(config, 0.0, 0.1), config)) == pytest.approx(0.1, abs=0.01)
+    eyes = {13: 0.02, 14: 0.05, 15: 0.09}
+    for knows_eyes, expected in ((True, [0, 15]), (False, [0, 14])):
+        picker = ReferencePicker(dataclasses.replace(config, anchored_keypoints=knows_eyes), rich(), window_s=1.9)
+        held: list[Candidate] = []
+        for index in range(25):
+            keypoints = face(config, {13: 0.05, 14: 0.08, 15: 0.06}.get(index, 0.0), eyes.get(index, 0.1))
+            candidate = picker.offer(picture(index), keypoints, 0.2 * index, held)
+            held += [candidate] if candidate is not None else []
+        assert [int(candidate.rgb.min()) for candidate in held] == expected
+
+
+def test_the_first_picture_waits_for_open_eyes(tiny_config: CodecConfig) -> None:
+    config = dataclasses.replace(tiny_config, anchored_keypoints=True)
+    for openness, expected_s in ((0.02, 1.0), (0.07, 0.0)):
+        picker = ReferencePicker(config, rich())
+        times_s = [0.2 * index for index in range(10)]
+        keypoints = face(config, 0.0, openness)
+        sent_s = next(time_s for time_s in times_s if picker.offer(picture(1), keypoints, time_s, []) is not None)
+        assert sent_s == pytest.approx(expected_s)
 
 
 def test_a_far_sharper_picture_is_proposed_in_the_same_pose(tiny_config: CodecConfig) -> None:
