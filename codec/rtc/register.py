@@ -11,6 +11,7 @@ What stands at each seam (``codec.rtc.seams``) while a plug-in is registered:
     RTCRtpSender._retransmit                 sends no packet of conventional video again once keypoints are sent
     rtcrtpsender.get_encoder                 makes an ``EncoderAdapter``
     RTCRtpSender._handle_rtcp_packet         tells it which frame the receiver has
+    RTCRtpSender._send_rtcp                  leaves out most sender reports
     RTCRtpReceiver._send_rtcp                is called to tell it (not replaced)
     rtcrtpreceiver.depayload                 marks the codec's payloads and their moment of arrival
     rtcrtpreceiver.JitterBuffer              releases them at once
@@ -56,6 +57,7 @@ from codec.rtc.acknowledge import with_acknowledgements
 from codec.rtc.adapters import EncoderAdapter
 from codec.rtc.payload import RtpPayload
 from codec.rtc.plugin import Plugin
+from codec.rtc.reports import with_pauses
 from codec.rtc.switching import StreamCodec, SwitchingJitterBuffer, stream_codec_of
 
 logger = logging.getLogger(__name__)
@@ -211,6 +213,7 @@ def _sending(plugin: Plugin, originals: dict[seams.Seam, Any]) -> dict[seams.Sea
         seams.RETRANSMIT: retransmit,
         seams.GET_ENCODER: get_encoder,
         seams.HANDLE_RTCP: with_acknowledgements(originals[seams.HANDLE_RTCP]),
+        seams.SEND_REPORT: with_pauses(originals[seams.SEND_REPORT]),
     }
 
 

@@ -16,6 +16,7 @@ from aiortc import codecs
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
+from aiortc.rtcrtpsender import RTCRtpSender
 
 from codec.errors import PluginError
 
@@ -31,6 +32,12 @@ ESTIMATOR_ATTRIBUTE = "_RTCRtpReceiver__remote_bitrate_estimator"
 
 RTCP_SSRC_ATTRIBUTE = "_RTCRtpReceiver__rtcp_ssrc"
 """Where a receiver keeps the source that its RTCP packets name; None before it is known."""
+
+PACKETS_SENT_ATTRIBUTE = "_RTCRtpSender__packet_count"
+"""Where a sender counts its packets."""
+
+LAST_REPORT_ATTRIBUTES = "_RTCRtpSender__lsr", "_RTCRtpSender__lsr_time"
+"""Where a sender keeps which report was its last, and when that was made: by them it measures the round trip."""
 
 PROFILES_ATTRIBUTE, SSL_ATTRIBUTE = "_srtp_profiles", "_ssl"
 """Where a transport keeps the protection profiles of SRTP that it offers, and its DTLS connection."""
@@ -100,6 +107,7 @@ GET_DECODER = Seam("aiortc.rtcrtpreceiver", "get_decoder", ("codec",))
 DECODER_WORKER = Seam("aiortc.rtcrtpreceiver", "decoder_worker", ("loop", "input_q", "output_q", "decode_error"))
 START_DTLS = Seam("aiortc.rtcdtlstransport", "RTCDtlsTransport.start", ("self", "remoteParameters"))
 HANDLE_RTCP = Seam("aiortc.rtcrtpsender", "RTCRtpSender._handle_rtcp_packet", ("self", "packet"))
+SEND_REPORT = Seam("aiortc.rtcrtpsender", "RTCRtpSender._send_rtcp", ("self", "packets"))
 SEND_RTCP = Seam("aiortc.rtcrtpreceiver", "RTCRtpReceiver._send_rtcp", ("self", "packet"))
 HOST_ADDRESSES = Seam("aioice.ice", "get_host_addresses", ("use_ipv4", "use_ipv6"))
 SEAMS = (
@@ -118,6 +126,7 @@ SEAMS = (
     DECODER_WORKER,
     START_DTLS,
     HANDLE_RTCP,
+    SEND_REPORT,
     SEND_RTCP,
     HOST_ADDRESSES,
 )
@@ -133,6 +142,9 @@ def check() -> dict[Seam, Any]:
     for attribute in (JITTER_BUFFER_ATTRIBUTE, DECODE_ERROR_ATTRIBUTE, ESTIMATOR_ATTRIBUTE, RTCP_SSRC_ATTRIBUTE):
         if attribute not in RTCRtpReceiver.__init__.__code__.co_names:
             raise PluginError(f"this aiortc's RTCRtpReceiver has no {attribute}")
+    for attribute in (PACKETS_SENT_ATTRIBUTE, *LAST_REPORT_ATTRIBUTES):
+        if attribute not in RTCRtpSender.__init__.__code__.co_names:
+            raise PluginError(f"this aiortc's RTCRtpSender has no {attribute}")
     for attribute in (PROFILES_ATTRIBUTE, SSL_ATTRIBUTE):
         if attribute not in RTCDtlsTransport.__init__.__code__.co_names:
             raise PluginError(f"this aiortc's RTCDtlsTransport has no {attribute}")

@@ -101,6 +101,11 @@ def test_other_seams_are_named(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) 
         patch.setattr(seams, "JITTER_BUFFER_ATTRIBUTE", "_RTCRtpReceiver__buffer")
         with pytest.raises(PluginError, match="RTCRtpReceiver has no _RTCRtpReceiver__buffer"):
             register(plugin)
+    for name, owner in (("PACKETS_SENT_ATTRIBUTE", "RTCRtpSender"), ("SSL_ATTRIBUTE", "RTCDtlsTransport")):
+        with monkeypatch.context() as patch:
+            patch.setattr(seams, name, "_nothing")
+            with pytest.raises(PluginError, match=f"{owner} has no _nothing"):
+                register(plugin)
     with monkeypatch.context() as patch:
         patch.delattr("aiortc.jitterbuffer.JitterBuffer.add")
         with pytest.raises(PluginError, match="JitterBuffer has no add"):
