@@ -100,7 +100,7 @@ class CodingConfig:
     mode: Literal["auto", "keypoints", "video"] = "keypoints"
     """How pictures are sent: as keypoints, as conventional video (H.264), or as whichever looks better at what the link
     carries. With auto, what keypoints cannot show goes as video or, on a thin link, holds the last good picture."""
-    crossover_kbps: Annotated[float, _shown("KBPS")] = 50.0
+    crossover_kbps: Annotated[float, _shown("KBPS")] = 45.0
     """From how many kbit/s on, headers included, conventional video is the better picture: for --mode auto. Measured
     by benchmarks/crossover.py, in LPIPS-Alex."""
     video_kbps: Annotated[float, _shown("KBPS")] = 250.0
