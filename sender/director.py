@@ -106,7 +106,7 @@ class Director:
         self._switch.choose(self.bandwidth_bps, self.link.has_stalled(now_s), self.verdict, now_s)
         if self.mode != before:
             self._change(before, now_s)
-        self._pace.note_mode(is_video=self.mode == "video")
+        self._pace.note_mode(is_video=self.mode == "video", is_held=self.mode == "hold")
         if self.mode == "video":
             return replace(picture, video_bps=self._video_bps())
         if self.mode == "keypoints":

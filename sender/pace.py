@@ -70,7 +70,7 @@ class Pace:
         self._lock = threading.Lock()
         self._payload_bytes = 20.0
         self._peer_bps = 0.0
-        self._is_video = False
+        self._is_video = self._is_held = False
         self._due_s: float | None = None
         self._choose_step()
 
@@ -94,9 +94,9 @@ class Pace:
 
     @property
     def frames_per_packet(self) -> int:
-        """Pictures that share a packet, now."""
+        """Pictures that share a packet, now; a held one, which comes twice a second, waits for no other."""
         with self._lock:
-            return self._shared()
+            return 1 if self._is_held else self._shared()
 
     @property
     def step(self) -> Step:
@@ -131,10 +131,10 @@ class Pace:
         # A rate that is lower by a fifth is no reason to wait for another picture.
         return min(MOST_SHARED, max(1, math.ceil(self._packet_interval_s() / self._wanted_s - 0.25)))
 
-    def note_mode(self, *, is_video: bool) -> None:
-        """Take into account whether pictures go as conventional video."""
+    def note_mode(self, *, is_video: bool = False, is_held: bool = False) -> None:
+        """Take into account whether pictures go as conventional video, or the same one again and again."""
         with self._lock:
-            self._is_video = is_video
+            self._is_video, self._is_held = is_video, is_held
 
     def note_payload(self, size_bytes: int) -> None:
         """Take the size of a packet's pictures into account."""

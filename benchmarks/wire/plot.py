@@ -57,7 +57,8 @@ def draw_quality(axes: Axes, quality: dict[str, Any]) -> None:
     axes.bar_label(bars, labels)
     axes.axvline(1, color=GOAL, linewidth=1)
     axes.set_xscale("symlog", linthresh=1)
-    axes.margins(x=0.1)
+    axes.set_xlim(-5, 200)
+    axes.tick_params(axis="y", labelsize=7)
     axes.set_xlabel("LPIPS against keypoints that are not rounded, %; bytes a frame")
 
 

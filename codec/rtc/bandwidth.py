@@ -30,7 +30,8 @@ GROWTH_PER_S, LEAST_GROWTH_BPS = 0.15, 1_500.0
 BOLDER_AFTER_S, BOLDEST = 4.0, 4.0
 """Growth is so many times bolder the longer the estimate has not fallen: one more for each so many seconds."""
 VOUCHED_FACTOR, VOUCHED_BPS, VOUCHED_S = 1.5, 10_000.0, 10.0
-FALL_INTERVAL_S = 0.3
+FALL_INTERVAL_S, GROWN = 0.3, 1.5
+"""Between two falls, unless the queue is full and has grown by half since: the link is far thinner than was thought."""
 THIN_BPS, GENTLE_FALL = 40_000.0, 0.65
 STUCK_S = 4.0
 DRAIN_S, DRAIN_SHARE = 2.0, 0.1
@@ -134,12 +135,14 @@ class BandwidthEstimator:
     def _fall(self, now_s: float) -> bool:
         is_queueing = self.queue_s > self._queue_limit_s
         is_losing = self.loss > LOSSY and self.estimate_bps > LOSS_FLOOR_BPS
-        if not (is_queueing or is_losing) or now_s - self._fallen_s < FALL_INTERVAL_S or self._is_draining(now_s):
+        is_full = self.queue_s > FULL * self._queue_limit_s
+        is_worse = is_full and self.queue_s > GROWN * self._fallen_queue_s
+        is_soon = now_s - self._fallen_s < FALL_INTERVAL_S and not is_worse
+        if not (is_queueing or is_losing) or is_soon or self._is_draining(now_s):
             return False
         if is_queueing:
             # After a step downwards, the last second is half of another link.
             delivered_bps = min(self.delivered_bps, self._rate(SHORT_WINDOW_S))
-            is_full = self.queue_s > FULL * self._queue_limit_s
             bound_bps = (0.6 if is_full else 0.85) * delivered_bps
             if self.estimate_bps < THIN_BPS or not is_full:
                 # The queue may be of what is not counted here, a reference or sound, or little was sent just now.

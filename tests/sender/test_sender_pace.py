@@ -97,3 +97,12 @@ def test_video_takes_fewer_pictures_on_a_thin_link_alone() -> None:
     pace.note_mode(is_video=False)
     pace.note_peer_bitrate(2_500)
     assert pace.interval_s > 1 / 25
+
+
+def test_a_held_picture_waits_for_no_other() -> None:
+    pace = Pace(30, 8_000)
+    assert pace.frames_per_packet == 3
+    pace.note_mode(is_held=True)
+    assert pace.frames_per_packet == 1
+    pace.note_mode()
+    assert pace.frames_per_packet == 3
