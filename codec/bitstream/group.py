@@ -20,8 +20,9 @@ from codec.bitstream.priors import SCALE_INDEX_BITS, Priors, frequencies_and_sta
 from codec.errors import BitstreamError
 from codec.references import TAG_BITS
 
-NUMBER_BITS = 4
-"""Bits of the newest frame's number, in a message that tells it and begins with no keyframe."""
+NUMBER_BITS = 8
+"""Bits of the newest frame's number, in a message that tells it and begins with no keyframe: after fifteen lost packets
+whose new frames were one each or four each, what the packets say may be off by 45."""
 WHOLE_NUMBER_BITS = 16
 DISTANCE_BITS = 4
 COUNT_BITS = 3
