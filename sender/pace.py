@@ -70,7 +70,7 @@ class Pace:
         self._lock = threading.Lock()
         self._payload_bytes = 20.0
         self._peer_bps = 0.0
-        self._is_video = self._is_held = False
+        self._is_video = self._is_held = self._is_alone = False
         self._due_s: float | None = None
         self._choose_step()
 
@@ -94,9 +94,12 @@ class Pace:
 
     @property
     def frames_per_packet(self) -> int:
-        """Pictures that share a packet, now; a held one, which comes twice a second, waits for no other."""
+        """Pictures that share a packet, now; a held one, which comes twice a second, waits for no other.
+
+        Nor does the first one after it: times of pictures that share a packet are taken to lie evenly.
+        """
         with self._lock:
-            return 1 if self._is_held else self._shared()
+            return 1 if self._is_alone else self._shared()
 
     @property
     def step(self) -> Step:
@@ -135,10 +138,12 @@ class Pace:
         """Take into account whether pictures go as conventional video, or the same one again and again."""
         with self._lock:
             self._is_video, self._is_held = is_video, is_held
+            self._is_alone = self._is_alone or is_held
 
     def note_payload(self, size_bytes: int) -> None:
         """Take the size of a packet's pictures into account."""
         with self._lock:
+            self._is_alone = self._is_held
             self._payload_bytes += 0.05 * (size_bytes - self._payload_bytes)
             self._choose_step()
 

@@ -103,6 +103,9 @@ def test_a_held_picture_waits_for_no_other() -> None:
     pace = Pace(30, 8_000)
     assert pace.frames_per_packet == 3
     pace.note_mode(is_held=True)
+    pace.note_payload(20)
     assert pace.frames_per_packet == 1
     pace.note_mode()
+    assert pace.frames_per_packet == 1
+    pace.note_payload(20)
     assert pace.frames_per_packet == 3
