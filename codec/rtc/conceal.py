@@ -20,6 +20,7 @@ MAX_CONCEALED = 10
 PATIENCE_S = 0.06
 """How long after its time a frame is waited for: with the usual jitter still within 100 ms."""
 SHORTEST_S, LONGEST_S = 1 / 60, 0.2
+"""Between frames that are guessed: of a stream with fewer, which rests or is held, nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,10 @@ class Concealer:
             is_due_in_s: time from now to that of the first frame that was not in it.
             interval_s: between frames.
         """
-        interval_s = min(max(interval_s, SHORTEST_S), LONGEST_S)
+        if interval_s > LONGEST_S:
+            self.pause()
+            return
+        interval_s = max(interval_s, SHORTEST_S)
         with self._changed:
             self._expected = Expected(self._clock() + is_due_in_s, interval_s)
             self._num_guessed = 0

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from codec.rtc.conceal import MAX_CONCEALED, PATIENCE_S, Concealer
+from codec.rtc.conceal import LONGEST_S, MAX_CONCEALED, PATIENCE_S, Concealer
 
 TIMEOUT_S = 30.0
 
@@ -40,13 +40,22 @@ def test_overdue_frames_are_guessed_in_order_and_not_for_ever(guesses: Guesses) 
 
 
 def test_a_packet_begins_the_count_anew(guesses: Guesses) -> None:
-    concealer = Concealer(guesses)
+    concealer = Concealer(guesses, clock=lambda: 100.0)
     for _ in range(2):
-        concealer.note_packet(is_due_in_s=-PATIENCE_S, interval_s=10.0)
+        concealer.note_packet(is_due_in_s=-PATIENCE_S, interval_s=LONGEST_S)
         seen = len(guesses.distances)
         assert guesses.wait_for(seen + 1)
     concealer.close()
     assert guesses.distances == [1, 1]
+
+
+def test_nothing_is_guessed_of_a_stream_that_rests(guesses: Guesses) -> None:
+    concealer = Concealer(guesses, clock=lambda: 100.0)
+    concealer.note_packet(is_due_in_s=1.0, interval_s=0.04)
+    concealer.note_packet(is_due_in_s=-1.0, interval_s=0.5)
+    assert concealer.wait_s() is None
+    concealer.close()
+    assert guesses.distances == []
 
 
 def test_frames_are_waited_for_until_their_time_and_some_patience() -> None:
