@@ -135,7 +135,8 @@ class Playout:
 
     def _on_coded_frame(self, received: ReceivedFrame) -> None:
         self.is_ordinary = False
-        self._clocks["video"].note_frame(received.coded.number, _pts_us(received.pts))
+        if not received.is_time_guessed:
+            self._clocks["video"].note_frame(received.coded.number, _pts_us(received.pts))
         if received.wait_s > 0:
             asyncio.get_running_loop().call_later(received.wait_s, self._put, received)
         else:

@@ -67,6 +67,11 @@ class ReceivedFrame:
     arrival_time_s: float
     wait_s: float = 0.0
 
+    @property
+    def is_time_guessed(self) -> bool:
+        """Whether the timestamp is a guess: of a frame that is one itself, or whose own packet did not come."""
+        return self.coded.is_concealed or self.coded.is_repeated
+
 
 @dataclass(frozen=True, slots=True)
 class Last:

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
+from codec.rtc import ReceivedFrame
 from codec.rtc.conceal import LONGEST_S, MAX_CONCEALED, PATIENCE_S, Concealer
+from codec.structs import CodedFrame, QuantisedKeypoints
 
 TIMEOUT_S = 30.0
 
@@ -79,3 +82,10 @@ def test_no_thread_outlives_a_closed_concealer(guesses: Guesses) -> None:
     assert own
     assert not any(thread.is_alive() for thread in own)
     assert guesses.distances == []
+
+
+@pytest.mark.parametrize(("is_repeated", "is_concealed"), [(True, False), (False, True), (False, False)])
+def test_a_time_is_a_guess_where_its_own_packet_did_not_come(is_repeated: bool, is_concealed: bool) -> None:
+    keypoints = QuantisedKeypoints(np.zeros((20, 3), dtype=np.int32))
+    coded = CodedFrame(1, 0, keypoints, is_repeated=is_repeated, is_concealed=is_concealed)
+    assert ReceivedFrame(coded, 3_600, 0.0).is_time_guessed == (is_repeated or is_concealed)
