@@ -22,8 +22,8 @@ LEAST_BPS = 4_000.0
 RATE_WINDOW_S, SHORT_WINDOW_S = 1.0, 0.4
 QUEUE_S, QUEUE_BYTES = 0.125, 300
 """A queue is one from so many seconds on, or so many bytes: on 8 kbit/s, one part of a reference takes 0.3 s."""
-FULL, LOW = 2.4, 0.5
-"""Times that: a queue that has to empty fast, and one that is none."""
+FULL, GROWING, LOW = 2.4, 2.0, 0.5
+"""Times that: a queue that has to empty fast, one that has to if the next packet waited longer still, and none."""
 BASE_BUCKET_S, BASE_BUCKETS = 5.0, 6
 WARY_FACTOR, WARY_BPS = 1.4, 5_000.0
 GROWTH_PER_S, LEAST_GROWTH_BPS = 0.15, 1_500.0
@@ -135,7 +135,7 @@ class BandwidthEstimator:
     def _fall(self, now_s: float) -> bool:
         is_queueing = self.queue_s > self._queue_limit_s
         is_losing = self.loss > LOSSY and self.estimate_bps > LOSS_FLOOR_BPS
-        is_full = self.queue_s > FULL * self._queue_limit_s
+        is_full = self.queue_s > FULL * self._queue_limit_s or self._is_growing
         is_worse = is_full and self.queue_s > GROWN * self._fallen_queue_s
         is_soon = now_s - self._fallen_s < FALL_INTERVAL_S and not is_worse
         if not (is_queueing or is_losing) or is_soon or self._is_draining(now_s):
@@ -169,6 +169,14 @@ class BandwidthEstimator:
             self._bases.clear()
             self._delays.clear()
             self.queue_s, self._stuck = 0.0, None
+
+    @property
+    def _is_growing(self) -> bool:
+        """Whether the last two packets waited long, the last one longer: behind a busy processor it would be less."""
+        if len(self._delays) < 2:
+            return False
+        *_, before_s, last_s = (delay_s - min(base for _, base in self._bases) for delay_s in self._delays)
+        return last_s > before_s > GROWING * self._queue_limit_s
 
     def _is_draining(self, now_s: float) -> bool:
         """Whether the last fall is doing its work: the queue is shorter than it was then."""

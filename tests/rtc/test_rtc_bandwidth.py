@@ -174,3 +174,17 @@ async def test_estimates_are_reported_as_remb(has_send_time: bool) -> None:
     assert 12 <= len(receiver.sent) <= 60
     assert receiver.sent[-1][0] == pytest.approx(link.estimator.estimate_bps, rel=0.1)
     assert stats.snapshot().video_bytes_received == 49 * 20
+
+
+@pytest.mark.parametrize(("delays_s", "falls_far"), [((0.28, 0.5), True), ((0.5, 0.28), False), ((0.2, 0.5), False)])
+def test_two_packets_that_waited_ever_longer_are_a_full_queue(delays_s: tuple[float, float], falls_far: bool) -> None:
+    estimator = BandwidthEstimator()
+    estimator.estimate_bps = 200_000.0
+    now_s = 0.0
+    for number in range(40):
+        now_s = 0.04 * number
+        estimator.add(now_s, 1000, sent_s=now_s, number=number)
+    estimator.estimate_bps = 200_000.0
+    for number, delay_s in enumerate(delays_s, start=40):
+        estimator.add(now_s + 0.3 * (number - 39), 1000, sent_s=now_s + 0.3 * (number - 39) - delay_s, number=number)
+    assert (estimator.estimate_bps < 60_000) == falls_far
