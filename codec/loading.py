@@ -12,7 +12,7 @@ from codec.bitstream.priors import Priors, generic_priors, load_priors
 from codec.config import CodecConfig
 from codec.errors import WeightsError
 from codec.model.generator import Generator
-from codec.model.keypoints import FACE_ANCHORS
+from codec.model.keypoints import are_on_a_face
 from codec.model.weights import EMBEDDED, choose_device, load_weights
 
 
@@ -71,7 +71,7 @@ def default_priors(config: CodecConfig) -> Priors:
     Raises:
         WeightsError: the embedded file cannot be read.
     """
-    if config.anchored_keypoints and config.num_keypoints == len(FACE_ANCHORS):
+    if are_on_a_face(config):
         return load_priors(EMBEDDED.with_suffix(".priors.safetensors"))  # another detector's, same places on a face
     return generic_priors(config.num_keypoints)
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from codec.config import CodecConfig
 from codec.face import Picture
-from codec.model.keypoints import FACE_ANCHORS
+from codec.model.keypoints import BROWS, CHIN, LOWER_LIDS, OUTER_CORNERS, UPPER_LIDS, are_on_a_face
 from codec.structs import QuantisedKeypoints
 from sender.face import FramedPicture
 
@@ -31,11 +31,6 @@ Locations = npt.NDArray[np.float64]
 SHIFT_WEIGHT = 0.25
 """What a keypoint's share in the shift of all counts beside the change of the face's shape: the generator carries a
 shifted head along, but has never seen the other side of a turned one."""
-
-
-CHIN, BROWS = 1, (3, 4)
-OUTER_CORNERS, UPPER_LIDS, LOWER_LIDS = (7, 10), (8, 11), (9, 12)
-"""Numbers of keypoints that are anchored on a face, see ``codec.model.keypoints``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +135,7 @@ class ReferencePicker:
         self._declined: list[tuple[float, Candidate]] = []
         self._sharpness: deque[float] = deque(maxlen=20)
         self._openness: deque[float] = deque(maxlen=100)
-        self._knows_eyes = config.anchored_keypoints and config.num_keypoints == len(FACE_ANCHORS)
+        self._knows_eyes = are_on_a_face(config)
 
     def offer(
         self, picture: FramedPicture, keypoints: QuantisedKeypoints, time_s: float, held: Sequence[Candidate]
@@ -228,7 +223,7 @@ def eye_openness(locations_K2: Locations) -> float:
     """Return how far the lids are apart along the face, a share of the distance between the eyes' outer corners.
 
     Args:
-        locations_K2: of keypoints that are anchored on a face.
+        locations_K2: of keypoints that are on a face, see ``codec.model.keypoints``.
     """
     downwards_2 = locations_K2[CHIN] - locations_K2[list(BROWS)].mean(axis=0)
     apart_2 = (locations_K2[list(LOWER_LIDS)] - locations_K2[list(UPPER_LIDS)]).mean(axis=0)

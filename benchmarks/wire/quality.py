@@ -42,13 +42,11 @@ class Quality:
     Attributes:
         lpips: mean.
         psnr_db: mean.
-        frames: pictures compared.
         bytes_per_frame: of the clip's messages, the keyframe included; None where nothing is coded.
     """
 
     lpips: float
     psnr_db: float
-    frames: int
     bytes_per_frame: float | None
 
 
@@ -101,20 +99,20 @@ def variants(track: Track, detected: Track, model: Model) -> Iterator[tuple[str,
             dataclasses.replace(track, values_FK3=rounded(values_FK3, location_bits, strength_bits)),
             None,
         )
+    yield from coded(track, model)
+    for factor in FACTORS:
+        yield f"coded, {factor:g} of the step", *received(track, model, at_step(model.priors, factor))
+    yield DETECTED, detected, None
+    for name, told, bytes_per_frame in coded(detected, model):
+        yield f"detected, {name}", told, bytes_per_frame
+
+
+def coded(track: Track, model: Model) -> Iterator[tuple[str, Track, float]]:
+    """Give each way to code a track: its name, what comes of it and bytes a frame."""
     for scale, name in enumerate(STEPS):
         yield f"coded, {name}", *received(track, model, model.priors, 1, scale)
         for count in SHARED:
             yield f"coded, {name}, {count} frames a message", *received(track, model, model.priors, count, scale)
-    for factor in FACTORS:
-        yield f"coded, {factor:g} of the step", *received(track, model, at_step(model.priors, factor))
-    yield DETECTED, detected, None
-    for scale, name in enumerate(STEPS):
-        yield f"detected, coded, {name}", *received(detected, model, model.priors, 1, scale)
-        for count in SHARED:
-            yield (
-                f"detected, coded, {name}, {count} frames a message",
-                *received(detected, model, model.priors, count, scale),
-            )
 
 
 def qualities(
@@ -146,7 +144,7 @@ def qualities(
             error = mean_squared_error(rgb_from_image(image_BCHW)[None], clip.frames_NSS3[position][None])
             psnrs.append(float(psnr_db(error)[0]))
             on_frames(1)
-        found[name] = Quality(float(np.mean(distances)), float(np.mean(psnrs)), len(positions), bytes_per_frame)
+        found[name] = Quality(float(np.mean(distances)), float(np.mean(psnrs)), bytes_per_frame)
     return found
 
 

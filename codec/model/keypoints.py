@@ -33,6 +33,11 @@ FACE_ANCHORS = (
 lower lid; left, then right), mouth corners, inner lips, lower lip (see ``training.landmarks``); then the shoulders."""
 
 
+CHIN, BROWS = 1, (3, 4)
+OUTER_CORNERS, UPPER_LIDS, LOWER_LIDS = (7, 10), (8, 11), (9, 12)
+"""Numbers of some of them."""
+
+
 class KeypointDetector(nn.Module):
     """Find K keypoints with strengths; FOMM's detector with a strength branch instead of Jacobians."""
 
@@ -76,6 +81,11 @@ class KeypointDetector(nn.Module):
             distance_KP = torch.cdist(self.anchors_KC.to(logits_BKP.dtype), centres_PC)
             logits_BKP = logits_BKP - 0.5 * (distance_KP / ANCHOR_SPREAD).square()
         return logits_BKP.softmax(-1)
+
+
+def are_on_a_face(config: CodecConfig) -> bool:
+    """Return whether a model's keypoints are those of ``FACE_ANCHORS``."""
+    return config.anchored_keypoints and config.num_keypoints == len(FACE_ANCHORS)
 
 
 def anchors(num_keypoints: int) -> Tensor:

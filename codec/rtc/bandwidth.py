@@ -175,8 +175,8 @@ class BandwidthEstimator:
         """Whether the last two packets waited long, the last one longer: behind a busy processor it would be less."""
         if len(self._delays) < 2:
             return False
-        *_, before_s, last_s = (delay_s - min(base for _, base in self._bases) for delay_s in self._delays)
-        return last_s > before_s > GROWING * self._queue_limit_s
+        *_, before_s, last_s = self._delays
+        return last_s > before_s > min(base for _, base in self._bases) + GROWING * self._queue_limit_s
 
     def _is_draining(self, now_s: float) -> bool:
         """Whether the last fall is doing its work: the queue is shorter than it was then."""

@@ -59,11 +59,10 @@ class Plugin:
         on_target_bitrate: called on the event loop with the bitrate that the peer asks for (REMB), bits per second.
             From a receiver of this project it is what the link carries, headers counted.
         choose_codec: called in the encoding thread with the ``opaque`` of each frame before it is coded: None codes it
-        as
-            keypoints, a number as conventional video (H.264) of that many bits per second. None takes keypoints always.
+            as keypoints, a number as conventional video (H.264) of that many bits per second. Without it all frames go
+            as keypoints.
         on_video_encoded: called in the encoding thread with each frame coded as conventional video: its bytes, whether
-        it
-            is a keyframe, its timestamp (1/90000 s) and ``opaque``.
+            it is a keyframe, its timestamp (1/90000 s) and ``opaque``.
     """
 
     def __init__(

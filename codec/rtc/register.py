@@ -17,11 +17,11 @@ What stands at each seam (``codec.rtc.seams``) while a plug-in is registered:
     rtcrtpreceiver.JitterBuffer              releases them at once
     RTCRtpReceiver._send_rtcp_nack           asks for no retransmission of them: it would come too late
     RTCRtpReceiver._send_rtcp_pli            is called when a frame cannot be decoded (not replaced)
-    RTCRtpReceiver.receive                   leaves word of which receiver a decoder thread works for, and watches its
-    link RTCRtpReceiver._handle_rtp_packet        has each packet seen by the bandwidth estimator
-    rtcrtpreceiver.get_decoder               gives the thread's ``DecoderAdapter`` rtcrtpreceiver.decoder_worker
-    makes it for a track, and closes it when the track ends aioice.ice.get_host_addresses            gives loopback
-    where a machine has no other address (it gives none)
+    RTCRtpReceiver.receive                   tells which receiver a decoder thread works for, and watches its link
+    RTCRtpReceiver._handle_rtp_packet        has each packet seen by the bandwidth estimator
+    rtcrtpreceiver.get_decoder               gives the thread's ``DecoderAdapter``
+    rtcrtpreceiver.decoder_worker            makes it for a track, and closes it when the track ends
+    aioice.ice.get_host_addresses            gives loopback where a machine has no other address (it gives none)
 
 aiortc's own way to ask for a keyframe is an event that its receiver looks at when the next packet comes: one frame
 interval too late, and a line in the log for each. So the adapter has the receiver send its PLI at once.

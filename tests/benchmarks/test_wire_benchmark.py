@@ -67,10 +67,10 @@ def test_what_shared_messages_bring_is_near_what_was_detected(track: Track, tiny
 def test_each_kind_of_keypoints_is_compared_with_its_own_exact_ones() -> None:
     def clip(aligned: float, coded: float, detected: float, size: float) -> dict[str, Quality]:
         return {
-            ALIGNED: Quality(aligned, 30.0, 1, None),
-            "coded, usual": Quality(coded, 29.0, 1, size),
-            DETECTED: Quality(detected, 28.0, 1, None),
-            "detected, coded, usual": Quality(detected, 27.5, 1, size),
+            ALIGNED: Quality(aligned, 30.0, None),
+            "coded, usual": Quality(coded, 29.0, size),
+            DETECTED: Quality(detected, 28.0, None),
+            "detected, coded, usual": Quality(detected, 27.5, size),
         }
 
     rows = means_of([clip(0.01, 0.02, 0.05, 4.0), clip(0.03, 0.03, 0.05, 10.0)], [100, 50])
